@@ -1,0 +1,1 @@
+"""COCO annotations, samples, batches and the evaluator."""

@@ -1,0 +1,124 @@
+"""The ``data`` section of a run's configuration. Imports nothing heavy: a typo is told before torch is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import List, Optional
+
+
+class View(Enum):
+    """What one sample is."""
+
+    image = "image"
+    person = "person"
+
+
+class Resize(Enum):
+    """How a photograph meets the input size of the whole-image view."""
+
+    shorter_side = "shorter_side"
+    """Shorter side to ``size`` (in training random within ``train_size``), longer side at most ``max_size``; padded."""
+    letterbox = "letterbox"
+    """Longer side to ``size``, padded to a square."""
+    crop = "crop"
+    """Shorter side to ``size``, then a square window of that side: training of bottom-up papers."""
+
+
+class OnBadImage(Enum):
+    error = "error"
+    skip = "skip"
+
+
+class OnBadAnnotation(Enum):
+    error = "error"
+    drop = "drop"
+
+
+class IgnoreShape(Enum):
+    """What an ignored person or crowd covers in ``PoseBatch.ignore``."""
+
+    box = "box"
+    mask = "mask"
+
+
+@dataclass
+class AugmentationConfig:
+    """Geometry and colour of training samples; each paper's YAML states its own figures."""
+
+    flip: float = 0.5
+    """Probability of the mirror image."""
+    rotation: float = 0.0
+    """Degrees, uniform in ±rotation."""
+    rotation_probability: float = 1.0
+    scale: List[float] = field(default_factory=lambda: [1.0, 1.0])
+    """Uniform factor on the size a person has in the input."""
+    shift: float = 0.0
+    """Uniform in ±shift, as a fraction of the input size."""
+    shift_pixels: float = 0.0
+    """Uniform in ±shift_pixels, input pixels; added to ``shift``."""
+    color: float = 0.0
+    """Strength of brightness, contrast, saturation and hue jitter; 0 is off."""
+
+
+@dataclass
+class RenderedConfig:
+    """The rendered people that stand in where ``data.root`` is not given (see ``datamodules.synthetic``)."""
+
+    train_images: int = 2000
+    val_images: int = 200
+    size: int = 256
+    """Width and height of a rendered image, pixels."""
+    seed: int = 0
+
+
+@dataclass
+class DataConfig:
+    root: Optional[str] = None
+    """Folder in COCO's own layout: ``annotations/person_keypoints_<split>.json`` and ``<split>/*.jpg``."""
+    rendered: Optional[RenderedConfig] = None
+    """Set by presets: used where ``root`` is null."""
+    train_split: str = "train2017"
+    val_split: str = "val2017"
+    train_image_ids: Optional[List[int]] = None
+    """Train on these images only."""
+    val_image_ids: Optional[List[int]] = None
+    """Evaluate on these images only."""
+    limit_train: Optional[int] = None
+    """Train on the first so many images that have a labelled person."""
+    limit_val: Optional[int] = None
+    """Evaluate on the first so many images."""
+    skeleton: Optional[str] = None
+    """YAML file of another skeleton; null is COCO's 17 keypoints."""
+
+    view: View = View.image
+    resize: Resize = Resize.shorter_side
+    size: int = 800
+    """Test size: shorter side (``shorter_side``) or side of the square (``letterbox``, ``crop``), pixels."""
+    max_size: int = 1333
+    """Longest side under ``shorter_side``."""
+    train_size: List[int] = field(default_factory=lambda: [640, 800])
+    """Shorter side in training, uniform in this closed range."""
+    pad_multiple: int = 32
+    crop_size: List[int] = field(default_factory=lambda: [256, 192])
+    """Height and width of a person crop."""
+    box_padding: float = 1.25
+    """A person crop covers its box times this."""
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+
+    mean: List[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    """Per RGB channel, of images in [0, 1]."""
+    std: List[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    ignore_shape: IgnoreShape = IgnoreShape.box
+    instance_masks: bool = False
+    train_without_people: bool = False
+    """Keep training images that show no labelled person."""
+
+    batch_size: int = 2
+    """Samples per device and step."""
+    val_batch_size: int = 1
+    num_workers: int = 4
+    on_bad_image: OnBadImage = OnBadImage.error
+    on_bad_annotation: OnBadAnnotation = OnBadAnnotation.error
+    max_image_pixels: int = 100_000_000
+    """Larger photographs are refused before they are decoded."""

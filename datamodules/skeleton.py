@@ -1,0 +1,154 @@
+"""Joint names, flip pairs, limbs and OKS sigmas. COCO is built in; others come from a YAML file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A set of K named keypoints.
+
+    Flip pairs are derived from the names: ``left_x`` and ``right_x`` swap, a name without a side keeps its place.
+
+    Raises:
+        ValueError: a repeated name, a side without its counterpart, a limb that names no joint, or as many sigmas as
+            joints not given; the message names the entry.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    limbs: tuple[tuple[str, str], ...]
+    sigmas: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        repeated = sorted({joint for joint in self.joints if self.joints.count(joint) > 1})
+        if repeated:
+            raise ValueError(f"skeleton {self.name}: joint {repeated[0]!r} is named twice")
+        if len(self.sigmas) != len(self.joints):
+            raise ValueError(f"skeleton {self.name}: {len(self.joints)} joints but {len(self.sigmas)} OKS sigmas")
+        for joint in self.joints:
+            if _mirror(joint) not in self.joints:
+                raise ValueError(f"skeleton {self.name}: {joint!r} has no counterpart {_mirror(joint)!r}")
+        for limb in self.limbs:
+            for joint in limb:
+                if joint not in self.joints:
+                    raise ValueError(f"skeleton {self.name}: limb {limb} names {joint!r}, which is no joint")
+
+    @property
+    def num_keypoints(self) -> int:
+        return len(self.joints)
+
+    @property
+    def flip_permutation(self) -> tuple[int, ...]:
+        """K indices: ``keypoints[..., flip_permutation, :]`` are the mirror image's keypoints in their own order."""
+        return tuple(self.joints.index(_mirror(joint)) for joint in self.joints)
+
+    @property
+    def limb_indices(self) -> tuple[tuple[int, int], ...]:
+        return tuple((self.joints.index(a), self.joints.index(b)) for a, b in self.limbs)
+
+    def side(self, index: int) -> str:
+        """``"left"``, ``"right"`` or ``"middle"`` of joint ``index``, from the person's own point of view."""
+        prefix = self.joints[index].split("_", 1)[0]
+        return prefix if prefix in ("left", "right") else "middle"
+
+
+def _mirror(joint: str) -> str:
+    if joint.startswith("left_"):
+        return "right_" + joint.removeprefix("left_")
+    if joint.startswith("right_"):
+        return "left_" + joint.removeprefix("right_")
+    return joint
+
+
+def load_skeleton(path: Path) -> Skeleton:
+    """Read a skeleton from YAML with the keys ``name``, ``joints``, ``limbs`` and ``sigmas``.
+
+    Raises:
+        ValueError: the file is not readable as such; the message names the file and the key.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"skeleton file {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"skeleton file {path}: expected the keys name, joints, limbs and sigmas")
+    try:
+        return Skeleton(
+            name=str(content["name"]),
+            joints=tuple(str(joint) for joint in content["joints"]),
+            limbs=tuple((str(a), str(b)) for a, b in content["limbs"]),
+            sigmas=tuple(float(sigma) for sigma in content["sigmas"]),
+        )
+    except KeyError as error:
+        raise ValueError(f"skeleton file {path}: key {error} is missing") from error
+    except TypeError as error:
+        raise ValueError(f"skeleton file {path}: {error}") from error
+
+
+COCO = Skeleton(
+    name="coco",
+    joints=(
+        "nose",
+        "left_eye",
+        "right_eye",
+        "left_ear",
+        "right_ear",
+        "left_shoulder",
+        "right_shoulder",
+        "left_elbow",
+        "right_elbow",
+        "left_wrist",
+        "right_wrist",
+        "left_hip",
+        "right_hip",
+        "left_knee",
+        "right_knee",
+        "left_ankle",
+        "right_ankle",
+    ),
+    limbs=(
+        ("left_ankle", "left_knee"),
+        ("left_knee", "left_hip"),
+        ("right_ankle", "right_knee"),
+        ("right_knee", "right_hip"),
+        ("left_hip", "right_hip"),
+        ("left_shoulder", "left_hip"),
+        ("right_shoulder", "right_hip"),
+        ("left_shoulder", "right_shoulder"),
+        ("left_shoulder", "left_elbow"),
+        ("right_shoulder", "right_elbow"),
+        ("left_elbow", "left_wrist"),
+        ("right_elbow", "right_wrist"),
+        ("left_eye", "right_eye"),
+        ("nose", "left_eye"),
+        ("nose", "right_eye"),
+        ("left_eye", "left_ear"),
+        ("right_eye", "right_ear"),
+        ("left_ear", "left_shoulder"),
+        ("right_ear", "right_shoulder"),
+    ),
+    sigmas=(
+        0.026,
+        0.025,
+        0.025,
+        0.035,
+        0.035,
+        0.079,
+        0.079,
+        0.072,
+        0.072,
+        0.062,
+        0.062,
+        0.107,
+        0.107,
+        0.087,
+        0.087,
+        0.089,
+        0.089,
+    ),
+)

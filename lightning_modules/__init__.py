@@ -1,0 +1,1 @@
+"""One folder per paper, and what two papers share."""

@@ -1,0 +1,1 @@
+"""InsPose (Shi et al., 2021): dynamic keypoint networks on FCOS."""

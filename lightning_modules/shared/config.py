@@ -1,0 +1,57 @@
+"""Configuration shared by the papers: backbone and optimizer. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import List, Optional
+
+
+@dataclass
+class BackboneConfig:
+    name: str = "resnet50"
+    """A timm model with ``features_only`` support."""
+    weights: Optional[str] = "imagenet"
+    """``imagenet`` (timm's pretrained weights), null (random), or a file with a state dict."""
+    frozen_stages: int = 1
+    """0 trains everything; n freezes the stem and the first n stages, batch statistics included."""
+    freeze_batch_norm: bool = False
+    """Keep all batch statistics of the backbone at their pretrained values."""
+
+
+class OptimizerName(Enum):
+    sgd = "sgd"
+    adam = "adam"
+    adamw = "adamw"
+
+
+class ScheduleUnit(Enum):
+    epoch = "epoch"
+    step = "step"
+
+
+class Schedule(Enum):
+    multistep = "multistep"
+    cosine = "cosine"
+    constant = "constant"
+
+
+@dataclass
+class OptimizerConfig:
+    name: OptimizerName = OptimizerName.sgd
+    lr: float = 0.01
+    """At ``reference_batch`` samples per step over all devices."""
+    reference_batch: int = 16
+    """The paper's batch. Fewer samples per step are accumulated up to it; see ``trainer.accumulate``."""
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: Schedule = Schedule.multistep
+    unit: ScheduleUnit = ScheduleUnit.epoch
+    milestones: List[float] = field(default_factory=list)
+    """Multistep: where the rate is multiplied by ``gamma``, in ``unit``s."""
+    gamma: float = 0.1
+    warmup_steps: int = 0
+    warmup_factor: float = 0.001
+    """Linear warm-up from this fraction of the rate."""
+    clip_norm: Optional[float] = None
+    """L2 norm of all gradients together; null is off."""

@@ -1,0 +1,1 @@
+"""Losses as standalone modules: tensors in, scalar out; they import torch only."""
