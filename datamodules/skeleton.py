@@ -86,7 +86,7 @@ def load_skeleton(path: Path) -> Skeleton:
         )
     except KeyError as error:
         raise ValueError(f"skeleton file {path}: key {error} is missing") from error
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"skeleton file {path}: {error}") from error
 
 

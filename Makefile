@@ -1,0 +1,36 @@
+# Every target is a command a person could type. `make setup` needs only Python >= 3.10 and a package index.
+PYTHON ?= python3
+UV_VERSION = 0.13.9
+BIN = .venv/bin
+# Imports are compiled once at installation; a shell that forbids bytecode would double every start-up.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: setup demo test lint format lock bench
+
+setup: .venv/.installed
+
+.venv/.installed: requirements.lock setup.cfg
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup
+	$(BIN)/python -m experiments.run --paper inspose --preset demo
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup
+	$(BIN)/uv pip compile setup.cfg --extra dev --extra demo --universal --python-version 3.10 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock

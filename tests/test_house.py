@@ -1,0 +1,86 @@
+"""The rules of the house that a machine can hold: who may import whom, and what no file may contain."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("lightning_modules", "datamodules", "losses", "callbacks", "experiments")
+ALLOWED = {
+    "losses": {"losses"},
+    "datamodules": {"datamodules"},
+    "lightning_modules": {"lightning_modules", "losses", "datamodules"},
+    "callbacks": {"callbacks", "lightning_modules", "datamodules"},
+    "experiments": set(PACKAGES),
+}
+CONTRACTS = {"datamodules.contracts", "datamodules.skeleton"}
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Full names of the modules a file imports, at top level or inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module)
+    return found
+
+
+def parts(path: Path) -> tuple[str, ...]:
+    return path.relative_to(ROOT).with_suffix("").parts
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down(path: Path) -> None:
+    package, *rest = parts(path)
+    for module in imported_modules(path):
+        top = module.split(".")[0]
+        if top not in PACKAGES:
+            if package == "losses":
+                assert top in ("torch", "__future__", "typing", "math", "enum", "collections"), (
+                    f"losses import torch only, not {module}"
+                )
+            continue
+        assert top in ALLOWED[package], f"{path} imports {module}"
+        if package == "lightning_modules":
+            if top == "datamodules":
+                assert module in CONTRACTS, f"{path} imports {module}: only the contracts cross this wall"
+            if top == "lightning_modules" and rest[0] not in ("papers", "shared"):
+                assert module.split(".")[1] in (rest[0], "shared"), f"{path} imports another paper: {module}"
+            if rest[0] == "shared" and top == "lightning_modules":
+                assert module.split(".")[1] == "shared", f"{path} is shared but imports a paper: {module}"
+
+
+def test_the_rule_sees_imports(tmp_path: Path) -> None:
+    file = tmp_path / "example.py"
+    file.write_text("import numpy as np\ndef f():\n    from losses.focal import Focal\n")
+    assert imported_modules(file) == {"numpy", "losses.focal"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if path.name == "config.py"], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_configuration_is_told_before_torch_is_loaded(path: Path) -> None:
+    heavy = {"torch", "pytorch_lightning", "timm", "cv2", "albumentations", "wandb", "numpy"}
+    top_level = {
+        alias.name.split(".")[0] if isinstance(node, ast.Import) else (node.module or "").split(".")[0]
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+    assert not top_level & heavy
+
+
+def test_the_lock_names_no_host() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    assert "index-url" not in lock
+    assert lock.count("--hash=sha256:") > 100
