@@ -1,0 +1,283 @@
+"""Pictures of poses: people over a photograph, ignored regions, contact sheets. NumPy and OpenCV only.
+
+Every image is u8 [H, W, 3], RGB, and is copied, never changed. Coordinates follow ``datamodules.contracts``:
+continuous, pixel ``i`` covers ``[i, i + 1)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+
+from datamodules.skeleton import COCO, Skeleton
+
+Color: TypeAlias = tuple[int, int, int]
+
+SIDE_COLORS: dict[str, Color] = {"left": (38, 139, 255), "right": (255, 157, 20), "middle": (240, 96, 200)}
+"""Blue, orange and magenta stay apart under the three common kinds of colour blindness."""
+PERSON_COLORS: tuple[Color, ...] = (
+    (86, 180, 233),
+    (230, 159, 0),
+    (0, 158, 115),
+    (240, 228, 66),
+    (204, 121, 167),
+    (213, 94, 0),
+    (148, 130, 255),
+)
+"""Boxes and masks, in turn (after Okabe and Ito)."""
+_OUTLINE: Color = (22, 24, 32)
+_WHITE: Color = (255, 255, 255)
+_BITS = 4  # sub-pixel bits of OpenCV's fixed-point coordinates
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw_people(
+    image: np.ndarray,
+    keypoints: np.ndarray,
+    visibility: np.ndarray | None = None,
+    *,
+    skeleton: Skeleton = COCO,
+    scores: np.ndarray | None = None,
+    boxes: np.ndarray | None = None,
+    masks: Sequence[np.ndarray] | np.ndarray | None = None,
+    min_score: float = 0.0,
+    thickness: float | None = None,
+) -> np.ndarray:
+    """Draw P people: masks below, boxes, limbs, joints and score labels on top.
+
+    Args:
+        image: u8 [H, W, 3], RGB.
+        keypoints: [P, K, 2] or [P, K, 3], continuous pixels of ``image``; the third column is the keypoint's score.
+        visibility: [P, K]; 0 is not drawn, 1 a hollow joint with a faint limb, 2 a filled one. None is 2 everywhere.
+        scores: [P], written beside each person.
+        boxes: [P, 4], x0 y0 x1 y1.
+        masks: P bool masks, each over the whole image at any resolution.
+        min_score: a keypoint that scores less is not drawn.
+        thickness: of the limbs, pixels; None follows the size of each person.
+
+    Returns:
+        u8 [H, W, 3], a new image. Keypoints that are not finite are left out; P = 0 gives a plain copy.
+
+    Raises:
+        ValueError: the image is not u8 [H, W, 3], or an array does not fit the skeleton or the number of people.
+    """
+    canvas = _copy(image)
+    points, shown = _checked_keypoints(keypoints, visibility, skeleton, min_score)
+    for name, given in (("scores", scores), ("boxes", boxes), ("masks", masks)):
+        if given is not None and len(given) != len(points):
+            raise ValueError(f"{name}: {len(given)} entries for {len(points)} people")
+    for person, mask in enumerate(() if masks is None else masks):
+        _tint(canvas, mask, PERSON_COLORS[person % len(PERSON_COLORS)])
+    for person in range(len(points)):
+        box = None if boxes is None else np.asarray(boxes[person], dtype=np.float64)
+        width = thickness if thickness is not None else _limb_width(points[person], shown[person], box)
+        color = PERSON_COLORS[person % len(PERSON_COLORS)]
+        if box is not None:
+            _draw_box(canvas, box, color)
+        _draw_limbs(canvas, points[person], shown[person], skeleton, width)
+        _draw_joints(canvas, points[person], shown[person], skeleton, width)
+        if scores is not None:
+            _draw_label(
+                canvas, f"{float(scores[person]):.2f}", _label_corner(points[person], shown[person], box), color
+            )
+    return canvas
+
+
+def shade(image: np.ndarray, region: np.ndarray, *, strength: float = 0.55, spacing: int = 9) -> np.ndarray:
+    """Darken and hatch the pixels of a region, such as ``PoseBatch.ignore``.
+
+    Args:
+        image: u8 [H, W, 3], RGB.
+        region: bool [h, w] over the whole image, at any resolution.
+        strength: 0 leaves the picture as it is, 1 makes the region black between the hatches.
+        spacing: between the hatches, pixels.
+
+    Returns:
+        u8 [H, W, 3], a new image.
+    """
+    canvas = _copy(image)
+    inside = _full_size(region, canvas.shape[:2])
+    rows, columns = np.indices(inside.shape)
+    hatch = (rows + columns) % max(spacing, 2) < 2
+    canvas[inside] = (canvas[inside] * (1.0 - strength)).astype(np.uint8)
+    lines = inside & hatch
+    canvas[lines] = (canvas[lines] * 0.6 + 255 * 0.4 * min(strength, 1.0)).astype(np.uint8)
+    return canvas
+
+
+def contact_sheet(
+    images: Sequence[np.ndarray],
+    columns: int,
+    *,
+    cell: int | None = None,
+    captions: Sequence[str] | None = None,
+    gap: int = 4,
+    background: Color = (24, 26, 32),
+) -> np.ndarray:
+    """Lay images out in a grid, each scaled to the side of a cell and centred, with its caption below.
+
+    Args:
+        images: u8 [H, W, 3] each, of any sizes.
+        columns: cells per row.
+        cell: longest side of every image on the sheet, pixels; None is the longest side of all images.
+        captions: one line per image; shortened to the cell's width.
+
+    Returns:
+        u8 [H, W, 3], W = columns · (cell + gap) + gap; a row is as high as its highest image, plus caption and gap.
+
+    Raises:
+        ValueError: no image, columns below 1, or another number of captions than of images.
+    """
+    if not images:
+        raise ValueError("a contact sheet needs at least one image")
+    if columns < 1:
+        raise ValueError(f"columns: {columns}, expected at least 1")
+    if captions is not None and len(captions) != len(images):
+        raise ValueError(f"captions: {len(captions)} for {len(images)} images")
+    side = cell if cell is not None else max(max(image.shape[:2]) for image in images)
+    strip = 0 if captions is None else 18
+    fitted = [_fit(_copy(image), side) for image in images]
+    rows = [range(start, min(start + columns, len(images))) for start in range(0, len(images), columns)]
+    heights = [max(fitted[index].shape[0] for index in row) for row in rows]
+    height = sum(heights) + len(rows) * (strip + gap) + gap
+    sheet = np.full((height, columns * (side + gap) + gap, 3), background, np.uint8)
+    top = gap
+    for row, row_height in zip(rows, heights, strict=True):
+        for index in row:
+            left = gap + (index - row.start) * (side + gap)
+            h, w = fitted[index].shape[:2]
+            y, x = top + (row_height - h) // 2, left + (side - w) // 2
+            sheet[y : y + h, x : x + w] = fitted[index]
+            if captions is not None:
+                text, place = _shortened(captions[index], side - 4), (left + 2, top + row_height + 13)
+                cv2.putText(sheet, text, place, _FONT, 0.4, (214, 218, 226), 1, cv2.LINE_AA)
+        top += row_height + strip + gap
+    return sheet
+
+
+def _copy(image: np.ndarray) -> np.ndarray:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image: {image.dtype} {list(image.shape)}, expected uint8 [H, W, 3]")
+    return np.array(image, order="C")
+
+
+def _checked_keypoints(
+    keypoints: np.ndarray, visibility: np.ndarray | None, skeleton: Skeleton, min_score: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points f64 [P, K, 2] and what is shown of each, u8 [P, K]."""
+    values = np.asarray(keypoints, dtype=np.float64)
+    if values.size == 0:
+        values = values.reshape(0, skeleton.num_keypoints, 2)
+    if values.ndim != 3 or values.shape[1] != skeleton.num_keypoints or values.shape[2] not in (2, 3):
+        expected = f"[P, {skeleton.num_keypoints}, 2 or 3] for skeleton {skeleton.name}"
+        raise ValueError(f"keypoints: {list(values.shape)}, expected {expected}")
+    people, joints = values.shape[:2]
+    shown = np.full((people, joints), 2, np.uint8) if visibility is None else np.array(visibility, dtype=np.uint8)
+    shown = shown.reshape(0, joints) if people == 0 else shown
+    if shown.shape != (people, joints):
+        raise ValueError(f"visibility: {list(shown.shape)}, expected {[people, joints]}")
+    shown[~np.isfinite(values[..., :2]).all(-1)] = 0
+    if values.shape[2] == 3:
+        shown[~(values[..., 2] >= min_score)] = 0
+    return values[..., :2], shown
+
+
+def _limb_width(points: np.ndarray, shown: np.ndarray, box: np.ndarray | None) -> float:
+    """A fiftieth of the person's extent, between 1.5 and 9 pixels."""
+    corners = points[shown > 0] if box is None else box.reshape(2, 2)
+    extent = float(np.ptp(corners, axis=0).max()) if len(corners) else 0.0
+    return float(np.clip(extent / 50, 1.5, 9.0))
+
+
+def _fixed(point: np.ndarray) -> tuple[int, int]:
+    """Continuous coordinates to OpenCV's fixed point, whose pixel centres are whole numbers."""
+    x, y = np.clip((np.asarray(point, dtype=np.float64) - 0.5) * (1 << _BITS), -(2**24), 2**24).round().astype(int)
+    return int(x), int(y)
+
+
+def _draw_limbs(canvas: np.ndarray, points: np.ndarray, shown: np.ndarray, skeleton: Skeleton, width: float) -> None:
+    limbs = [(a, b) for a, b in skeleton.limb_indices if shown[a] and shown[b]]
+    if not limbs:
+        return
+    solid, faint = canvas, canvas.copy()
+    for outline in (True, False):
+        for a, b in limbs:
+            layer = solid if shown[a] == 2 and shown[b] == 2 else faint
+            across = skeleton.side(a) != skeleton.side(b) and "middle" not in (skeleton.side(a), skeleton.side(b))
+            side = "middle" if across else skeleton.side(a) if skeleton.side(a) != "middle" else skeleton.side(b)
+            color = _OUTLINE if outline else SIDE_COLORS[side]
+            stroke = max(1, round(width) + (2 if outline else 0))
+            cv2.line(layer, _fixed(points[a]), _fixed(points[b]), color, stroke, cv2.LINE_AA, _BITS)
+    if any(shown[a] == 1 or shown[b] == 1 for a, b in limbs):
+        cv2.addWeighted(faint, 0.5, canvas, 0.5, 0, dst=canvas)
+
+
+def _draw_joints(canvas: np.ndarray, points: np.ndarray, shown: np.ndarray, skeleton: Skeleton, width: float) -> None:
+    drawn = np.flatnonzero(shown)
+    gaps = np.linalg.norm(points[drawn, None] - points[None, drawn], axis=-1) + np.diag(np.full(len(drawn), np.inf))
+    for joint, gap in zip(drawn, gaps.min(axis=1, initial=np.inf), strict=True):
+        color, centre = SIDE_COLORS[skeleton.side(int(joint))], _fixed(points[joint])
+        radius = max(min(width * 0.95, gap * 0.4), 1.2)
+        if shown[joint] == 1:
+            for stroke, ring in ((3, _OUTLINE), (1, color)):
+                cv2.circle(canvas, centre, round(radius * (1 << _BITS)), ring, stroke, cv2.LINE_AA, _BITS)
+            continue
+        for grow, fill in ((1.4, _OUTLINE), (0.7, _WHITE), (-0.3, color)):
+            cv2.circle(canvas, centre, round((radius + grow) * (1 << _BITS)), fill, cv2.FILLED, cv2.LINE_AA, _BITS)
+
+
+def _draw_box(canvas: np.ndarray, box: np.ndarray, color: Color) -> None:
+    if np.isfinite(box).all():
+        cv2.rectangle(canvas, _fixed(box[:2]), _fixed(box[2:]), color, 1, cv2.LINE_AA, _BITS)
+
+
+def _label_corner(points: np.ndarray, shown: np.ndarray, box: np.ndarray | None) -> np.ndarray | None:
+    """Top left of the person, continuous pixels [2], or None for a person of whom nothing is drawn."""
+    if box is not None:
+        return box[:2] if np.isfinite(box).all() else None
+    return points[shown > 0].min(axis=0) - (0, 6) if shown.any() else None
+
+
+def _draw_label(canvas: np.ndarray, text: str, corner: np.ndarray | None, color: Color) -> None:
+    if corner is None:
+        return
+    (width, height), _ = cv2.getTextSize(text, _FONT, 0.4, 1)
+    x = int(np.clip(corner[0], 0, max(canvas.shape[1] - width - 6, 0)))
+    y = int(np.clip(corner[1], height + 7, canvas.shape[0]))
+    cv2.rectangle(canvas, (x, y - height - 7), (x + width + 5, y - 1), color, cv2.FILLED)
+    cv2.putText(canvas, text, (x + 3, y - 4), _FONT, 0.4, _OUTLINE, 1, cv2.LINE_AA)
+
+
+def _tint(canvas: np.ndarray, mask: np.ndarray, color: Color, opacity: float = 0.35) -> None:
+    inside = _full_size(mask, canvas.shape[:2])
+    canvas[inside] = (canvas[inside] * (1 - opacity) + np.array(color) * opacity).astype(np.uint8)
+    contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(canvas, contours, -1, color, 1, cv2.LINE_AA)
+
+
+def _full_size(region: np.ndarray, hw: tuple[int, ...]) -> np.ndarray:
+    """A bool region at the resolution of the image, by nearest neighbour."""
+    region = np.asarray(region)
+    if region.ndim != 2:
+        raise ValueError(f"region: {list(region.shape)}, expected [h, w]")
+    if region.shape == tuple(hw):
+        return region.astype(bool)
+    return cv2.resize(region.astype(np.uint8), (hw[1], hw[0]), interpolation=cv2.INTER_NEAREST).astype(bool)
+
+
+def _fit(image: np.ndarray, side: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale == 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def _shortened(text: str, width: int) -> str:
+    while len(text) > 1 and cv2.getTextSize(text, _FONT, 0.4, 1)[0][0] > width:
+        text = text[:-2].rstrip() + "…" if text.endswith("…") else text[:-1].rstrip() + "…"
+    return text
