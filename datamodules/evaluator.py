@@ -1,0 +1,253 @@
+"""Predictions -> COCO keypoint figures, by pycocotools. No Lightning in it."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pycocotools.coco import COCO as CocoIndex
+from pycocotools.cocoeval import COCOeval
+
+from datamodules.contracts import Predictions
+from datamodules.skeleton import COCO, Skeleton
+
+FIGURES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+"""COCO's ten keypoint figures in the order of ``COCOeval.stats``."""
+MAX_DETECTIONS = 20
+"""COCO scores the 20 best people of an image."""
+
+
+class EvaluationError(ValueError):
+    """Ground truth that cannot be scored, or predictions that do not belong to it."""
+
+
+class ScoredSample(NamedTuple):
+    """The valid people of one sample."""
+
+    image_id: int
+    keypoints: np.ndarray
+    """f32 [n, K, 3], x, y, score in the photograph's continuous pixels."""
+    scores: np.ndarray
+    """f32 [n]."""
+
+
+class CocoKeypointEvaluator:
+    """Collects predictions and scores them against a COCO keypoint file.
+
+    Every sample counts once, however often it comes: repeats are dropped by ``sample_id``, so a distributed sampler
+    that pads its last round changes nothing. Over several processes each one gathers the others' ``state`` and merges.
+
+    The file's person category is scored: the one named ``person``, else the only one. ``iscrowd``, ``area`` and
+    ``num_keypoints`` may be missing from an annotation (0, the box's area, the labelled keypoints are taken); given
+    values are believed, so that the figures are those of pycocotools on the same file.
+
+    Args:
+        annotation_file: COCO keypoint annotations.
+        image_ids: score these images only; None is every image of the file.
+        skeleton: gives K and the OKS sigmas.
+
+    Raises:
+        EvaluationError: the file cannot be read, has no person category, lacks an image of ``image_ids``, or holds an
+            annotation without box or with another number of keypoints.
+    """
+
+    def __init__(
+        self, annotation_file: str | Path, *, image_ids: Iterable[int] | None = None, skeleton: Skeleton = COCO
+    ) -> None:
+        self.annotation_file = Path(annotation_file)
+        self.skeleton = skeleton
+        content = _read(self.annotation_file)
+        self._category_id = _person_category(content, self.annotation_file)
+        self._known_ids = {int(image["id"]) for image in content["images"]}
+        wanted = self._known_ids if image_ids is None else {int(image_id) for image_id in image_ids}
+        if not wanted <= self._known_ids:
+            raise EvaluationError(
+                f"{self.annotation_file}: image id {min(wanted - self._known_ids)} is not in the file"
+            )
+        self.image_ids = sorted(wanted)
+        self._ground_truth = _index(self._relevant(content, wanted))
+        self._samples: dict[int, ScoredSample] = {}
+        self.num_dropped = 0
+        """People dropped because their score or a coordinate was not finite."""
+
+    def reset(self) -> None:
+        self._samples = {}
+        self.num_dropped = 0
+
+    def update(self, predictions: Predictions) -> None:
+        """Take in a batch, from any device in one transfer.
+
+        Raises:
+            EvaluationError: an image the file lacks, or another number of keypoints than the skeleton's.
+        """
+        if predictions.keypoints.shape[2] != self.skeleton.num_keypoints:
+            raise EvaluationError(
+                f"predictions have {predictions.keypoints.shape[2]} keypoints, "
+                f"skeleton {self.skeleton.name} has {self.skeleton.num_keypoints}"
+            )
+        keypoints, scores, is_valid, sample_ids, image_ids = _to_host(predictions)
+        is_finite = np.isfinite(scores) & np.isfinite(keypoints).all(axis=(2, 3))
+        self.num_dropped += int((is_valid & ~is_finite).sum())
+        is_kept = is_valid & is_finite
+        for row, (sample_id, image_id) in enumerate(zip(sample_ids.tolist(), image_ids.tolist(), strict=True)):
+            if image_id not in self._known_ids:
+                raise EvaluationError(f"{self.annotation_file}: predictions name image id {image_id}, not in the file")
+            kept = is_kept[row]
+            self._samples.setdefault(sample_id, ScoredSample(image_id, keypoints[row, kept], scores[row, kept]))
+
+    def state(self) -> dict[int, ScoredSample]:
+        """Everything taken in so far by ``sample_id``: picklable, for ``merge`` in another process."""
+        return dict(self._samples)
+
+    def merge(self, state: Mapping[int, ScoredSample]) -> None:
+        """Take in another process's ``state``; a sample already here keeps its first predictions."""
+        for sample_id, sample in state.items():
+            self._samples.setdefault(sample_id, sample)
+
+    def results(self) -> list[dict[str, Any]]:
+        """COCO's result format: the ``MAX_DETECTIONS`` best people of each image, ready for ``json.dump``.
+
+        Keypoints are pixel indices (0.5 less than continuous), rounded to a thousandth of a pixel; ``compute`` scores
+        just these. The order does not depend on the order of ``update`` and ``merge``.
+        """
+        people: dict[int, list[tuple[float, np.ndarray]]] = {}
+        wanted = set(self.image_ids)
+        for _, sample in sorted(self._samples.items()):
+            if sample.image_id in wanted:
+                found = zip(sample.scores.tolist(), sample.keypoints, strict=True)
+                people.setdefault(sample.image_id, []).extend(found)
+        return [
+            {
+                "image_id": image_id,
+                "category_id": self._category_id,
+                "keypoints": _to_pixel_indices(keypoints),
+                "score": score,
+            }
+            for image_id, found in sorted(people.items())
+            for score, keypoints in sorted(found, key=lambda person: -person[0])[:MAX_DETECTIONS]
+        ]
+
+    def compute(self) -> dict[str, float]:
+        """COCO's ten figures in [0, 1], named as in ``FIGURES``.
+
+        Without a detection they are 0. Where the split has no labelled person at all, pycocotools gives -1: the
+        overall figures are then 0, and those of an area range that holds nobody are NaN.
+        """
+        return self.score(self.results())
+
+    def score(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        """The figures of any list in COCO's result format, for instance one that was read from a file."""
+        with redirect_stdout(io.StringIO()):
+            if results:
+                detections = self._ground_truth.loadRes([dict(result) for result in results])
+            else:  # loadRes fails on an empty list
+                detections = _index({**self._ground_truth.dataset, "annotations": []})
+            evaluation = COCOeval(self._ground_truth, detections, "keypoints")
+            evaluation.params.kpt_oks_sigmas = np.asarray(self.skeleton.sigmas)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        figures = zip(FIGURES, evaluation.stats.tolist(), strict=True)
+        return {name: figure if figure >= 0 else _nobody(name) for name, figure in figures}
+
+    def _relevant(self, content: dict[str, Any], wanted: set[int]) -> dict[str, Any]:
+        """The person annotations of the wanted images, completed."""
+        return {
+            "images": [image for image in content["images"] if image["id"] in wanted],
+            "categories": [category for category in content["categories"] if category["id"] == self._category_id],
+            "annotations": [
+                self._complete(annotation)
+                for annotation in content["annotations"]
+                if annotation["category_id"] == self._category_id and annotation["image_id"] in wanted
+            ],
+        }
+
+    def _complete(self, annotation: dict[str, Any]) -> dict[str, Any]:
+        where = f"{self.annotation_file}: annotation {annotation.get('id')}"
+        keypoints = annotation.get("keypoints")
+        expected = 3 * self.skeleton.num_keypoints
+        if keypoints is None or len(keypoints) != expected:
+            found = "no" if keypoints is None else len(keypoints)
+            raise EvaluationError(
+                f"{where}: {found} keypoint values, skeleton {self.skeleton.name} asks for {expected}"
+            )
+        if "bbox" not in annotation:
+            raise EvaluationError(f"{where}: 'bbox' is missing")
+        _, _, width, height = annotation["bbox"]
+        labelled = sum(1 for visibility in keypoints[2::3] if visibility > 0)
+        defaults = {"iscrowd": 0, "area": width * height, "num_keypoints": labelled}
+        return {**defaults, **annotation}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except OSError as error:
+        raise EvaluationError(f"{file}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise EvaluationError(f"{file}: not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise EvaluationError(f"{file}: expected a JSON object with images, annotations and categories")
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content.get(key), list):
+            raise EvaluationError(
+                f"{file}: list {key!r} is missing; keypoint annotations in COCO's format are expected"
+            )
+    return content
+
+
+def _person_category(content: dict[str, Any], file: Path) -> int:
+    categories = content["categories"]
+    named = [category for category in categories if category.get("name") == "person"]
+    chosen = named or categories
+    if len(chosen) != 1:
+        raise EvaluationError(f"{file}: one category 'person' is expected, found {len(categories)} categories")
+    return int(chosen[0]["id"])
+
+
+def _index(dataset: dict[str, Any]) -> CocoIndex:
+    with redirect_stdout(io.StringIO()):
+        index = CocoIndex()
+        index.dataset = dataset
+        index.createIndex()
+    return index
+
+
+def _to_host(predictions: Predictions) -> tuple[np.ndarray, ...]:
+    """Keypoints, scores, is_valid, sample_id and image_id as arrays: their bits travel side by side as int32."""
+    batch, people, joints, _ = predictions.keypoints.shape
+    parts = (
+        predictions.keypoints.detach().float().contiguous().view(torch.int32).reshape(batch, -1),
+        predictions.scores.detach().float().contiguous().view(torch.int32),
+        predictions.is_valid.to(torch.int32),
+        predictions.sample_id.contiguous().view(torch.int32).reshape(batch, 2),
+        predictions.image_id.contiguous().view(torch.int32).reshape(batch, 2),
+    )
+    packed = torch.cat(parts, dim=1).cpu().numpy()
+    ends = np.cumsum([part.shape[1] for part in parts])
+    keypoints, scores, is_valid, sample_id, image_id = (
+        np.ascontiguousarray(piece) for piece in np.split(packed, ends[:-1], axis=1)
+    )
+    return (
+        keypoints.view(np.float32).reshape(batch, people, joints, 3),
+        scores.view(np.float32),
+        is_valid.astype(bool),
+        sample_id.view(np.int64).reshape(batch),
+        image_id.view(np.int64).reshape(batch),
+    )
+
+
+def _to_pixel_indices(keypoints: np.ndarray) -> list[float]:
+    shifted = keypoints.astype(np.float64) - np.array([0.5, 0.5, 0.0])
+    return shifted.round(3).reshape(-1).tolist()
+
+
+def _nobody(figure: str) -> float:
+    return math.nan if figure.endswith(("M", "L")) else 0.0
