@@ -1,0 +1,1 @@
+"""SSA: self-attention supervised by instance masks, for keypoint grouping and person masks."""
