@@ -1,0 +1,1 @@
+"""Graph-PCNN: two-stage human pose estimation with graph pose refinement."""

@@ -1,0 +1,158 @@
+"""Graph pose refinement (§3.2): messages along the skeleton's limbs, then one small network per keypoint.
+
+Guided points come as [B, K, N]: graph (b, n) holds point n of every keypoint. Inside, features are laid out keypoint
+first, [K, C, M] with M = B·N, so that every keypoint's or limb's own matrix is one slice of one batched product.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.graph_pcnn.config import Refinement
+
+
+class Refined(NamedTuple):
+    logits: Tensor
+    """f32 [B, K, N, 2]: background, keypoint (c of §3.3)."""
+    offset: Tensor
+    """f32 [B, K, N, 2]: x, y from the guided point to the keypoint (r of Eq. 5), in ``Config.offset_unit``."""
+
+
+def directed_edges(limbs: tuple[tuple[int, int], ...], num_keypoints: int, neighbours: bool) -> list[tuple[int, int]]:
+    """(source, target) pairs: each keypoint to itself first, then, with ``neighbours``, each limb both ways.
+
+    COCO's 17 keypoints and 19 limbs give 55. A limb given twice counts once.
+    """
+    loops = [(k, k) for k in range(num_keypoints)]
+    pairs = {pair for a, b in limbs for pair in ((a, b), (b, a))} if neighbours else set()
+    return loops + sorted(pairs)
+
+
+class GraphConvolution(nn.Module):
+    """Eq. 7: g_k = Σ ω_k' T_k'k(f_k') / Σ ω_k' over k and its neighbours, ω_k = 1.
+
+    One C×D matrix per directed edge, one bias per target keypoint; all edges are one batched product.
+    """
+
+    source: Tensor
+    target: Tensor
+    from_neighbour: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, edges: list[tuple[int, int]], num_keypoints: int) -> None:
+        super().__init__()
+        self.weight = _matrices(len(edges), out_channels, in_channels)
+        self.bias = nn.Parameter(torch.zeros(num_keypoints, out_channels, 1))
+        source, target = torch.tensor(edges).unbind(1)
+        self.register_buffer("source", source, persistent=False)
+        self.register_buffer("target", target, persistent=False)
+        self.register_buffer("from_neighbour", (source != target)[:, None], persistent=False)
+
+    def forward(self, features: Tensor, weights: Tensor) -> Tensor:
+        """features f32 [K, C, M], weights ω of a point as a neighbour f32 [K, M] >= 0 -> f32 [K, D, M]."""
+        edge_weights = torch.where(self.from_neighbour, weights[self.source], 1.0)
+        total = edge_weights.new_zeros(weights.shape).index_add(0, self.target, edge_weights)  # Z_k
+        share = (edge_weights / total[self.target]).to(features.dtype)
+        # T is linear: weighing what goes in needs C, not D, channels to be kept for the backward pass.
+        messages = torch.bmm(self.weight, features[self.source] * share[:, None])
+        summed = messages.new_zeros(len(self.bias), *messages.shape[1:]).index_add(0, self.target, messages)
+        return summed + self.bias
+
+
+class PointwiseHead(nn.Module):
+    """Fully connected layers with batch norm and ReLU, then classification and regression, each keypoint its own.
+
+    f32 [K, D, M] -> logits f32 [K, 2, M], offsets f32 [K, 2, M].
+    """
+
+    def __init__(self, num_keypoints: int, channels: int, layers: int) -> None:
+        super().__init__()
+        self.hidden = nn.ModuleList([KeypointLinear(num_keypoints, channels, channels) for _ in range(layers)])
+        self.norms = nn.ModuleList([nn.BatchNorm1d(num_keypoints * channels) for _ in range(layers)])
+        self.classification = KeypointLinear(num_keypoints, channels, 2)
+        self.regression = KeypointLinear(num_keypoints, channels, 2)
+        for layer in (self.classification, self.regression):
+            nn.init.normal_(layer.weight, std=0.001)  # choice: at first the second stage repeats the first
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        for linear, norm in zip(self.hidden, self.norms, strict=True):
+            features = linear(features)
+            features = norm(features.flatten(0, 1)[None]).view_as(features).relu()
+        return self.classification(features), self.regression(features)
+
+
+class KeypointLinear(nn.Module):
+    """K linear layers side by side: f32 [K, C, M] -> f32 [K, D, M]."""
+
+    def __init__(self, num_keypoints: int, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.weight = _matrices(num_keypoints, out_channels, in_channels)
+        self.bias = nn.Parameter(torch.zeros(num_keypoints, out_channels, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.bmm(self.weight, features) + self.bias
+
+
+class PoseRefinement(nn.Module):
+    """Stage 2 behind the localization subnet: guided features -> classification and offset (Fig. 4)."""
+
+    def __init__(
+        self,
+        variant: Refinement,
+        in_channels: int,
+        channels: int,
+        head_layers: int,
+        limbs: tuple[tuple[int, int], ...],
+        num_keypoints: int,
+    ) -> None:
+        super().__init__()
+        edges = directed_edges(limbs, num_keypoints, neighbours=variant is not Refinement.struct_agnostic)
+        self.graph = GraphConvolution(in_channels, channels, edges, num_keypoints)
+        self.head = PointwiseHead(num_keypoints, channels, head_layers)
+        self.neighbour_weight = _NEIGHBOUR_WEIGHTS[variant]
+
+    def forward(self, features: Tensor, heat: Tensor, is_reliable: Tensor) -> Refined:
+        """Refine guided points.
+
+        Args:
+            features: f32 [B, K, N, C], the localization map at the points.
+            heat: f32 [B, K, N] >= 0, heat response h of the points, without gradient.
+            is_reliable: bool [B, K, N], R of Eq. 12.
+        """
+        weights = self.neighbour_weight(heat, is_reliable)
+        graphs = features.permute(1, 3, 0, 2).flatten(2)
+        logits, offset = self.head(self.graph(graphs, weights.transpose(0, 1).flatten(1)))
+        batch, keypoints, points, _ = features.shape
+        shape = (keypoints, 2, batch, points)
+        return Refined(
+            logits.float().view(shape).permute(2, 0, 3, 1),
+            offset.float().view(shape).permute(2, 0, 3, 1),
+        )
+
+
+def _matrices(count: int, rows: int, columns: int) -> nn.Parameter:
+    """``count`` matrices [count, rows, columns], each with ``nn.Linear``'s initialisation."""
+    bound = columns**-0.5
+    return nn.Parameter(torch.empty(count, rows, columns).uniform_(-bound, bound))
+
+
+def _heat_of_reliable(heat: Tensor, is_reliable: Tensor) -> Tensor:
+    return heat * is_reliable
+
+
+def _reliable(heat: Tensor, is_reliable: Tensor) -> Tensor:
+    return is_reliable.to(heat.dtype)
+
+
+def _all(heat: Tensor, is_reliable: Tensor) -> Tensor:
+    return torch.ones_like(heat)
+
+
+_NEIGHBOUR_WEIGHTS = {
+    Refinement.gpr: _heat_of_reliable,
+    Refinement.gpr_vb: _reliable,
+    Refinement.gpr_va: _all,
+    Refinement.struct_agnostic: _heat_of_reliable,  # without neighbours nothing is weighed
+}
