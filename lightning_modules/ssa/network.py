@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timm
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ class Output(NamedTuple):
 
 def _trunk(config: BackboneConfig, *, level: int, stride: int) -> tuple[nn.Module, int]:
     pretrained = config.weights == "imagenet"
-    trunk = timm.create_model(
+    trunk: Any = timm.create_model(
         config.name, pretrained=pretrained, features_only=True, out_indices=(level,), output_stride=stride
     )
     return trunk, trunk.feature_info.channels()[-1]
