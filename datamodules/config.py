@@ -118,6 +118,8 @@ class DataConfig:
     """Samples per device and step."""
     val_batch_size: int = 1
     num_workers: int = 4
+    worker_timeout: int = 600
+    """Seconds after which a batch that no worker delivers is an error instead of a hang."""
     on_bad_image: OnBadImage = OnBadImage.error
     on_bad_annotation: OnBadAnnotation = OnBadAnnotation.error
     max_image_pixels: int = 100_000_000

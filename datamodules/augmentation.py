@@ -1,0 +1,197 @@
+"""The whole-image view's geometry and colour: one exact affine map a photograph, as an albumentations pipeline."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks a server at import otherwise
+
+import albumentations as A
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.config import AugmentationConfig, DataConfig, Resize
+from datamodules.geometry import (
+    Matrix,
+    clip_boxes,
+    compose,
+    determinant,
+    identity,
+    map_boxes,
+    map_points,
+    rotation,
+    scaling,
+    translation,
+    warp_image,
+)
+
+_OFF = AugmentationConfig(flip=0.0)
+
+
+class Frame(NamedTuple):
+    """Where a photograph lies in the network's input before augmentation."""
+
+    scale: tuple[float, float]
+    """Factors on x and y."""
+    hw: tuple[int, int]
+    """Height and width of the input, pixels."""
+
+
+class Warp(A.DualTransform):
+    """Resizes, mirrors, scales, rotates and shifts a photograph by one composed affine map, resampled once.
+
+    Targets: ``image`` u8 [H, W, 3]; ``matrix`` f64 [2, 3], to which the map is appended; ``mirrored`` bool, which it
+    toggles. What else belongs to the photograph follows from these two: points by ``geometry.map_points``, people by
+    ``warp_people``. (albumentations' own keypoints mirror to W - 1 - x and lose their sides, so they are not used.)
+
+    Random numbers come from albumentations' generators: ``Compose.set_random_seed`` repeats a draw.
+
+    Args:
+        resize, size, max_size, train_size: as in ``DataConfig``. ``train_size`` None resizes as in a test: ``size``,
+            and ``crop`` as ``letterbox``, so that nothing is cut off.
+        augmentation: what is drawn; ``color`` is not read here.
+        fill: u8 RGB of what lies outside the photograph.
+    """
+
+    def __init__(
+        self,
+        resize: Resize,
+        size: int,
+        max_size: int,
+        train_size: tuple[int, int] | None,
+        augmentation: AugmentationConfig,
+        fill: tuple[int, int, int],
+    ) -> None:
+        super().__init__(p=1.0)
+        self.resize = resize
+        self.size = size
+        self.max_size = max_size
+        self.train_size = train_size
+        self.augmentation = augmentation
+        self.fill = fill
+
+    @property
+    def targets(self) -> dict[str, Any]:
+        return {"image": self.apply, "matrix": self.apply_to_matrix, "mirrored": self.apply_to_mirrored}
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        height, width = params["shape"][:2]
+        frame = self._frame(height, width)
+        mirror = self.py_random.random() < self.augmentation.flip
+        return {"warp": self._draw(frame, height, width, mirror), "input_hw": frame.hw, "mirror": mirror}
+
+    def apply(self, img: NDArray, warp: Matrix, input_hw: tuple[int, int], **params: Any) -> NDArray:
+        return warp_image(img, warp, input_hw, self.fill)
+
+    def apply_to_matrix(self, matrix: Matrix, warp: Matrix, **params: Any) -> Matrix:
+        return compose(matrix, warp)
+
+    def apply_to_mirrored(self, mirrored: bool, mirror: bool, **params: Any) -> bool:
+        return mirrored != mirror
+
+    def _frame(self, height: int, width: int) -> Frame:
+        if self.resize is Resize.crop and self.train_size is not None:
+            factor = self.size / min(height, width)
+            return Frame((factor, factor), (self.size, self.size))
+        if self.resize is Resize.shorter_side:
+            size = self.size if self.train_size is None else self.py_random.randint(*self.train_size)
+            factor = min(size / min(height, width), self.max_size / max(height, width))
+        else:
+            factor = self.size / max(height, width)
+        hw = (max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5)))
+        return Frame((hw[1] / width, hw[0] / height), hw)
+
+    def _draw(self, frame: Frame, height: int, width: int, mirror: bool) -> Matrix:
+        """The map from the photograph to the input: about both centres, in the order mirror, scale, rotate, shift."""
+        drawn, draw = self.augmentation, self.py_random
+        factor = draw.uniform(*drawn.scale)
+        angle = draw.uniform(-drawn.rotation, drawn.rotation) if draw.random() < drawn.rotation_probability else 0.0
+        dx, dy = (
+            draw.uniform(-drawn.shift, drawn.shift) * side + draw.uniform(-drawn.shift_pixels, drawn.shift_pixels)
+            for side in (frame.hw[1], frame.hw[0])
+        )
+        return compose(
+            translation(-width / 2, -height / 2),
+            scaling(frame.scale[0] * factor * (-1.0 if mirror else 1.0), frame.scale[1] * factor),
+            rotation(angle),
+            translation(frame.hw[1] / 2 + dx, frame.hw[0] / 2 + dy),
+        )
+
+
+def build_pipeline(config: DataConfig, *, train: bool) -> A.Compose:
+    """The pipeline of the whole-image view: ``pipeline(**start(image))`` gives ``image``, ``matrix``, ``mirrored``.
+
+    In training colour is drawn first, on the photograph, then ``Warp``; in evaluation nothing is random.
+    """
+    drawn = config.augmentation if train else _OFF
+    warp = Warp(
+        resize=config.resize,
+        size=config.size,
+        max_size=config.max_size,
+        train_size=(config.train_size[0], config.train_size[-1]) if train else None,
+        augmentation=drawn,
+        fill=fill_color(config.mean),
+    )
+    return A.Compose([*color_transforms(drawn.color), warp])
+
+
+def start(image: NDArray[np.uint8]) -> dict[str, Any]:
+    """The targets of a pipeline before it begins."""
+    return {"image": image, "matrix": identity(), "mirrored": False}
+
+
+def color_transforms(strength: float) -> list[A.BasicTransform]:
+    """Brightness, contrast and saturation by up to ±strength, hue by a quarter of it; none at 0."""
+    if strength <= 0:
+        return []
+    span = (max(0.0, 1.0 - strength), 1.0 + strength)
+    hue = min(0.5, strength / 4)
+    return [A.ColorJitter(brightness=span, contrast=span, saturation=span, hue=(-hue, hue), p=1.0)]
+
+
+def fill_color(mean: list[float]) -> tuple[int, int, int]:
+    """The u8 RGB colour nearest to ``mean`` (in [0, 1]): about 0 once normalised."""
+    red, green, blue = (round(255 * value) for value in mean)
+    return red, green, blue
+
+
+class WarpedPeople(NamedTuple):
+    """N people in input pixels."""
+
+    keypoints: NDArray[np.float32]
+    """[N, K, 2]; zero where ``visibility`` is 0."""
+    visibility: NDArray[np.uint8]
+    """[N, K]; 0 too where the keypoint left the input."""
+    boxes: NDArray[np.float32]
+    """[N, 4], x0 y0 x1 y1: the upright box around the mapped box, clipped; without area where the person left."""
+    areas: NDArray[np.float32]
+    """[N], scaled with the picture; what was cut off still counts."""
+
+
+def warp_people(
+    keypoints: NDArray[np.float32],
+    visibility: NDArray[np.uint8],
+    boxes: NDArray[np.float32],
+    areas: NDArray[np.float32],
+    matrix: Matrix,
+    hw: tuple[int, int],
+    flip_permutation: tuple[int, ...] | None,
+) -> WarpedPeople:
+    """People of a photograph (``keypoints`` [N, K, 2] …) mapped by ``matrix`` into an input of ``hw`` pixels.
+
+    ``flip_permutation``, given where ``matrix`` mirrors, exchanges left and right joints. N may be 0.
+    """
+    mapped = map_points(matrix, keypoints)
+    if flip_permutation is not None:
+        mapped, visibility = mapped[:, flip_permutation], visibility[:, flip_permutation]
+    # Rounded before it is judged: what is inside must stay inside in f32.
+    points = mapped.astype(np.float32)
+    inside = ((points >= 0) & (points < np.array([hw[1], hw[0]], dtype=np.float32))).all(axis=2)
+    visibility = np.where(inside, visibility, 0).astype(np.uint8)
+    return WarpedPeople(
+        keypoints=np.where(visibility[..., None] > 0, points, np.float32(0)),
+        visibility=visibility,
+        boxes=clip_boxes(map_boxes(matrix, boxes), hw).astype(np.float32),
+        areas=(areas * abs(determinant(matrix))).astype(np.float32),
+    )

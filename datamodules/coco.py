@@ -1,0 +1,240 @@
+"""The one Lightning datamodule: COCO folders (or rendered people in their place) to normalised batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, get_worker_info
+
+from datamodules.annotation_rules import Complaint
+from datamodules.annotations import AnnotationError, Annotations, read_annotations
+from datamodules.collate import Collate
+from datamodules.config import DataConfig, OnBadImage, Resize, View
+from datamodules.contracts import PoseBatch
+from datamodules.image_dataset import ImageDataset
+from datamodules.photograph_checks import missing_photographs, unreadable_photographs
+from datamodules.sampler import EpochSampler
+from datamodules.skeleton import Skeleton
+
+DATASETS = {View.image: ImageDataset}
+"""The dataset of each view, constructed as ``(annotations, config, skeleton, train=…, seed=…)``."""
+
+
+class CocoDataModule(pl.LightningDataModule):
+    """Training and validation samples of a folder in COCO's layout.
+
+    Args:
+        config: see ``DataConfig``.
+        skeleton: the keypoints the annotations must have.
+        seed: of the order of samples and their augmentation.
+    """
+
+    def __init__(self, config: DataConfig, skeleton: Skeleton, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.skeleton = skeleton
+        self.seed = seed
+        self.train_set: ImageDataset | None = None
+        self.val_set: ImageDataset | None = None
+        self._statistics: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def root(self) -> Path:
+        """The folder the data lie in.
+
+        Raises:
+            ValueError: neither ``data.root`` nor ``data.rendered`` is given.
+        """
+        if self.config.root is not None:
+            return Path(self.config.root)
+        if self.config.rendered is None:
+            raise ValueError(
+                "data.root is not set: give the folder that holds COCO's annotations/ and images, as in "
+                "data.root=/datasets/coco, or use a preset with rendered people"
+            )
+        from datamodules.synthetic import rendered_root
+
+        return rendered_root(self.config.rendered)
+
+    @property
+    def val_annotation_file(self) -> Path:
+        return self.annotation_file(self.config.val_split)
+
+    @property
+    def val_image_ids(self) -> list[int]:
+        """Ids of the images to evaluate, after ``setup``."""
+        return _ready(self.val_set).annotations.image_ids.tolist()
+
+    @property
+    def num_train_samples(self) -> int:
+        """After ``setup``."""
+        return len(_ready(self.train_set))
+
+    def annotation_file(self, split: str) -> Path:
+        return self.root / "annotations" / f"person_keypoints_{split}.json"
+
+    def prepare_data(self) -> None:
+        if self.config.root is None and self.config.rendered is not None:
+            from datamodules.synthetic import make_dataset
+
+            make_dataset(self.root, self.config.rendered, progress=True)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read and check the annotations. ``stage`` None or ``fit`` makes both sets, any other the validation set.
+
+        Raises:
+            ValueError: the folder, an annotation or a photograph is not usable, or no sample remains; see ``config``
+                for what is dropped instead.
+        """
+        if stage in (None, "fit") and self.train_set is None:
+            self.train_set = build_dataset(
+                self._train_annotations(), self.config, self.skeleton, train=True, seed=self.seed
+            )
+        if self.val_set is None:
+            self.val_set = build_dataset(
+                self._val_annotations(), self.config, self.skeleton, train=False, seed=self.seed
+            )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        dataset = _ready(self.train_set)
+        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        sampler = EpochSampler(len(dataset), self.seed, world, rank)
+        return self._loader(
+            dataset,
+            batch_size=self.config.batch_size,
+            sampler=sampler,
+            # choice: the last, smaller batch is left out, unless it is the only one.
+            drop_last=len(sampler) >= self.config.batch_size,
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self._loader(_ready(self.val_set), batch_size=self.config.val_batch_size, shuffle=False)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        return self.val_dataloader()
+
+    def on_after_batch_transfer(self, batch: PoseBatch, dataloader_idx: int) -> PoseBatch:
+        """Normalise on the device: u8 -> f32, ``(x / 255 - mean) / std``, exactly 0 on padding."""
+        if batch.images.is_floating_point():
+            return batch
+        device = batch.images.device
+        if device not in self._statistics:
+            mean, std = (torch.tensor(values, device=device) for values in (self.config.mean, self.config.std))
+            self._statistics[device] = (mean, std)
+        return batch._replace(images=normalize(batch.images, batch.meta.input_hw, *self._statistics[device]))
+
+    def _loader(self, dataset: ImageDataset, **options: Any) -> DataLoader[Any]:
+        workers = self.config.num_workers
+        return DataLoader(
+            dataset,
+            collate_fn=Collate(self.config.pad_multiple, self._min_size),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            timeout=self.config.worker_timeout if workers > 0 else 0,
+            worker_init_fn=start_worker,
+            **options,
+        )
+
+    @property
+    def _min_size(self) -> int:
+        return 0 if self.config.resize is Resize.shorter_side else self.config.size
+
+    def _train_annotations(self) -> Annotations:
+        annotations = self._read(self.config.train_split, self.config.train_image_ids)
+        if not self.config.train_without_people:
+            annotations = annotations.select(np.flatnonzero(annotations.labelled_per_image > 0))
+        annotations = self._present(_first(annotations, self.config.limit_train))
+        if annotations.num_images == 0:
+            raise ValueError(
+                f"{annotations.file}: no image to train on shows a person with labelled keypoints; "
+                "check data.train_split, data.train_image_ids and data.limit_train, or set "
+                "data.train_without_people=true"
+            )
+        return annotations
+
+    def _val_annotations(self) -> Annotations:
+        annotations = self._read(self.config.val_split, self.config.val_image_ids)
+        annotations = self._present(_first(annotations, self.config.limit_val))
+        if self.config.on_bad_image is OnBadImage.skip:
+            # Which images are scored is known before the first is, and is the same on every rank.
+            annotations = _without(annotations, *unreadable_photographs(annotations, self.config.max_image_pixels))
+        if annotations.num_images == 0:
+            raise ValueError(f"{annotations.file}: no image to evaluate; check data.val_split and data.val_image_ids")
+        return annotations
+
+    def _read(self, split: str, image_ids: list[int] | None) -> Annotations:
+        return read_annotations(
+            self.annotation_file(split),
+            self.root / split,
+            self.skeleton,
+            on_bad=self.config.on_bad_annotation,
+            image_ids=image_ids,
+        )
+
+    def _present(self, annotations: Annotations) -> Annotations:
+        """The images whose file is there."""
+        missing, complaints = missing_photographs(annotations)
+        if complaints and self.config.on_bad_image is OnBadImage.error:
+            raise AnnotationError(complaints)
+        return _without(annotations, missing, complaints)
+
+
+def build_dataset(
+    annotations: Annotations, config: DataConfig, skeleton: Skeleton, *, train: bool, seed: int = 0
+) -> ImageDataset:
+    """The dataset of ``config.view``.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if config.view not in DATASETS:
+        raise ValueError(
+            f"data.view={config.view.value} is not to be had; use one of {[view.value for view in DATASETS]}"
+        )
+    return DATASETS[config.view](annotations, config, skeleton, train=train, seed=seed)
+
+
+def normalize(images: Tensor, input_hw: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """``(images / 255 - mean) / std`` in f32, exactly 0 outside ``input_hw``.
+
+    ``images`` u8 [B, 3, H, W]; ``input_hw`` i64 [B, 2]; ``mean`` and ``std`` f32 [3], of images in [0, 1].
+    """
+    rows = torch.arange(images.shape[2], device=images.device) < input_hw[:, :1]
+    columns = torch.arange(images.shape[3], device=images.device) < input_hw[:, 1:]
+    inside = (rows[:, :, None] & columns[:, None, :])[:, None]
+    normalized = (images.float() / 255.0 - mean[:, None, None]) / std[:, None, None]
+    return normalized.masked_fill_(~inside, 0.0)
+
+
+def start_worker(worker: int) -> None:
+    """OpenCV keeps to one thread in each worker; pipelines draw differently in each worker and epoch."""
+    cv2.setNumThreads(0)
+    info = get_worker_info()
+    if info is not None:
+        pipeline = info.dataset.pipeline  # type: ignore[attr-defined]
+        pipeline.set_random_seed(torch.initial_seed() % 2**32)
+
+
+def _first(annotations: Annotations, limit: int | None) -> Annotations:
+    return annotations if limit is None else annotations.select(np.arange(min(limit, annotations.num_images)))
+
+
+def _without(annotations: Annotations, numbers: NDArray[np.int64], complaints: list[Complaint]) -> Annotations:
+    return annotations.select(np.setdiff1d(np.arange(annotations.num_images), numbers), tuple(complaints))
+
+
+def _ready(dataset: ImageDataset | None) -> ImageDataset:
+    if dataset is None:
+        raise RuntimeError("call setup() first")
+    return dataset

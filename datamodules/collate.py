@@ -1,0 +1,55 @@
+"""Pads samples of different sizes and numbers of people into one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from datamodules.contracts import Meta, Persons, PoseBatch
+from datamodules.image_dataset import Sample
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Callable: samples -> ``PoseBatch``.
+
+    Pictures lie at the top left and are padded to the largest of the batch, rounded up; people to the largest number,
+    at least 1. Padding is black, ignored and not real.
+    """
+
+    pad_multiple: int
+    """Height and width of a batch are multiples of it."""
+    min_size: int = 0
+    """Height and width of a batch are at least this: the side of a letterbox."""
+
+    def __call__(self, samples: list[Sample]) -> PoseBatch:
+        height = self._padded(max(sample.image.shape[1] for sample in samples))
+        width = self._padded(max(sample.image.shape[2] for sample in samples))
+        quarter = (-(-height // 4), -(-width // 4))
+        people = max(1, *(len(sample.persons.is_real) for sample in samples))
+        masks = [sample.instance_masks for sample in samples if sample.instance_masks is not None]
+        return PoseBatch(
+            images=_stack([sample.image for sample in samples], (3, height, width)),
+            persons=_collate_persons([sample.persons for sample in samples], people),
+            ignore=_stack([sample.ignore for sample in samples], quarter, True),
+            instance_masks=_stack(masks, (people, *quarter)) if masks else None,
+            meta=Meta(*(torch.stack(values) for values in zip(*(sample.meta for sample in samples), strict=True))),
+        )
+
+    def _padded(self, side: int) -> int:
+        side = max(side, self.min_size)
+        return -(-side // self.pad_multiple) * self.pad_multiple
+
+
+def _collate_persons(persons: list[Persons], people: int) -> Persons:
+    return Persons(*(_stack(list(values), (people, *values[0].shape[1:])) for values in zip(*persons, strict=True)))
+
+
+def _stack(tensors: list[Tensor], shape: tuple[int, ...], fill: float | bool = 0) -> Tensor:
+    """``tensors`` at the origin of [len(tensors), *shape], the rest ``fill``."""
+    batch = torch.full((len(tensors), *shape), fill, dtype=tensors[0].dtype)
+    for row, tensor in zip(batch, tensors, strict=True):
+        row[tuple(slice(side) for side in tensor.shape)] = tensor
+    return batch

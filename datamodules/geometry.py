@@ -1,0 +1,120 @@
+"""Affine maps in continuous coordinates (see ``contracts.py``), and what they do to points, boxes and pictures.
+
+A map is f64 [2, 3]: ``(x, y) -> matrix[:, :2] @ (x, y) + matrix[:, 2]``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+_AREA_BELOW = 0.5
+"""Pictures shrunk below this factor are averaged over areas first: bilinear sampling alone would alias."""
+
+
+def identity() -> Matrix:
+    return np.eye(2, 3)
+
+
+def translation(dx: float, dy: float) -> Matrix:
+    return np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
+
+
+def scaling(sx: float, sy: float) -> Matrix:
+    """About the origin. A negative factor mirrors."""
+    return np.array([[sx, 0.0, 0.0], [0.0, sy, 0.0]])
+
+
+def rotation(degrees: float) -> Matrix:
+    """About the origin, clockwise on the screen (y points down)."""
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return np.array([[c, -s, 0.0], [s, c, 0.0]])
+
+
+def compose(*matrices: Matrix) -> Matrix:
+    """One map that applies ``matrices`` from left to right."""
+    result = np.eye(3)
+    for matrix in matrices:
+        result = np.vstack([matrix, (0.0, 0.0, 1.0)]) @ result
+    return result[:2]
+
+
+def invert(matrix: Matrix) -> Matrix:
+    """Raises:
+    ValueError: the map has no inverse.
+    """
+    if abs(determinant(matrix)) < 1e-12:
+        raise ValueError(f"the affine map {matrix.tolist()} has no inverse")
+    return np.linalg.inv(np.vstack([matrix, (0.0, 0.0, 1.0)]))[:2]
+
+
+def determinant(matrix: Matrix) -> float:
+    """Signed factor by which the map scales areas."""
+    return float(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0])
+
+
+def map_points(matrix: Matrix, points: NDArray) -> NDArray[np.float64]:
+    """Map ``points`` [..., 2]; computed and returned in f64."""
+    return points.astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def corners(boxes: NDArray) -> NDArray:
+    """The four corners [N, 4, 2] of ``boxes`` [N, 4] (x0 y0 x1 y1), in order around them."""
+    return boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
+
+
+def map_boxes(matrix: Matrix, boxes: NDArray) -> NDArray[np.float64]:
+    """Upright boxes [N, 4] (x0 y0 x1 y1) that enclose the images of ``boxes`` [N, 4]."""
+    mapped = map_points(matrix, corners(boxes))
+    return np.concatenate([mapped.min(axis=1), mapped.max(axis=1)], axis=1)
+
+
+def clip_boxes(boxes: NDArray, hw: tuple[int, int]) -> NDArray:
+    """The part of ``boxes`` [N, 4] inside a picture of height and width ``hw``; without area where there is none."""
+    height, width = hw
+    return np.clip(boxes, 0, np.array([width, height, width, height], dtype=boxes.dtype))
+
+
+def warp_image(image: NDArray, matrix: Matrix, hw: tuple[int, int], fill: tuple[int, ...] = (0, 0, 0)) -> NDArray:
+    """Resample ``image`` u8 [h, w] or [h, w, 3] through ``matrix`` (image -> output) onto ``hw`` pixels, bilinearly.
+
+    A map that takes the frame onto the frame (a resize, mirrored or not) is done as a resize: six times faster, and
+    without a border blended with ``fill``. The identity returns the same pixels. Under half size, areas are averaged.
+    """
+    height, width = hw
+    frame = _resize_of_frame(matrix, image.shape[:2], hw)
+    if frame is not None:
+        if image.shape[:2] != (height, width):
+            image = _resize(image, width, height)
+        return cv2.flip(image, 1) if frame == "mirrored" else image
+    shrink = math.sqrt(abs(determinant(matrix)))
+    if shrink < _AREA_BELOW:
+        before = image.shape[:2]
+        image = _resize(image, max(1, round(before[1] * shrink)), max(1, round(before[0] * shrink)))
+        matrix = compose(scaling(before[1] / image.shape[1], before[0] / image.shape[0]), matrix)
+    # OpenCV's coordinates are pixel indices: half a pixel off on both sides.
+    indices = compose(translation(0.5, 0.5), matrix, translation(-0.5, -0.5))
+    return cv2.warpAffine(image, indices, (width, height), flags=cv2.INTER_LINEAR, borderValue=fill)
+
+
+def covers_frame(matrix: Matrix, image_hw: tuple[int, int], hw: tuple[int, int]) -> bool:
+    """Whether the map takes a picture of ``image_hw`` exactly onto a frame of ``hw``, mirrored or not."""
+    return _resize_of_frame(matrix, image_hw, hw) is not None
+
+
+def _resize_of_frame(matrix: Matrix, image_hw: tuple[int, ...], hw: tuple[int, int]) -> str | None:
+    for kind, sign, offset in (("upright", 1.0, 0.0), ("mirrored", -1.0, float(hw[1]))):
+        exact = np.array([[sign * hw[1] / image_hw[1], 0.0, offset], [0.0, hw[0] / image_hw[0], 0.0]])
+        if np.allclose(matrix, exact, rtol=0.0, atol=1e-9 * max(hw)):
+            return kind
+    return None
+
+
+def _resize(image: NDArray, width: int, height: int) -> NDArray:
+    shrinks = min(width / image.shape[1], height / image.shape[0]) < _AREA_BELOW
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -1,0 +1,171 @@
+"""The whole-image view: one sample is one photograph with all its people."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datamodules.annotations import Annotations
+from datamodules.augmentation import build_pipeline, start, warp_people
+from datamodules.config import DataConfig, IgnoreShape, OnBadImage
+from datamodules.contracts import Meta, Persons
+from datamodules.geometry import Matrix, corners, covers_frame, invert, map_points
+from datamodules.photographs import ImageError, read_photograph
+from datamodules.sampler import Draw
+from datamodules.segments import fill_polygon
+from datamodules.skeleton import Skeleton
+
+
+class Sample(NamedTuple):
+    """One sample before collation: the fields of ``PoseBatch`` without the letter B, and without padding."""
+
+    image: Tensor
+    """u8 [3, h, w], RGB."""
+    persons: Persons
+    ignore: Tensor
+    """bool [ceil(h / 4), ceil(w / 4)]."""
+    instance_masks: Tensor | None
+    """bool [P, ceil(h / 4), ceil(w / 4)]."""
+    meta: Meta
+
+
+class ImageDataset(Dataset[Sample]):
+    """Photographs with their people, resized and, in training, augmented.
+
+    Indexed by a ``Draw`` the augmentation is a function of (seed, epoch, index) alone: the same with any number of
+    workers, and after a resumed run. Indexed by a number it goes on with the pipeline's own generator.
+
+    People whose box lies outside the input are left out; people without labelled keypoints stay in and are ignored;
+    crowds are ignored only. An unreadable photograph raises ``ImageError``, or, with ``OnBadImage.skip``, is marked in
+    ``skipped``: training takes the next readable one instead, evaluation a black picture without people under its ids.
+    """
+
+    def __init__(
+        self, annotations: Annotations, config: DataConfig, skeleton: Skeleton, *, train: bool, seed: int = 0
+    ) -> None:
+        self.annotations = annotations
+        self.config = config
+        self.train = train
+        self.seed = seed
+        self.pipeline = build_pipeline(config, train=train)
+        self.flip_permutation = skeleton.flip_permutation
+        self.is_labelled = annotations.is_labelled
+        self.skipped = torch.zeros(annotations.num_images, dtype=torch.bool).share_memory_()
+        """bool [N], shared with the workers: photographs that could not be read so far."""
+
+    def __len__(self) -> int:
+        return self.annotations.num_images
+
+    def __getitem__(self, key: int | Draw) -> Sample:
+        index, epoch = key if isinstance(key, tuple) else (key, None)
+        if epoch is not None:
+            entropy = np.random.SeedSequence((self.seed, epoch, index))
+            self.pipeline.set_random_seed(int(entropy.generate_state(1)[0]))
+        index, photograph = self._read(index)
+        return self._sample(index, photograph)
+
+    def _read(self, index: int) -> tuple[int, NDArray[np.uint8] | None]:
+        """The photograph numbered ``index`` and its number; another one, or None, where it is skipped.
+
+        Raises:
+            ImageError: it cannot be read, and is not to be skipped; or none can.
+        """
+        for step in range(len(self)):
+            number = (index + step) % len(self)
+            hw = self.annotations.image_hw[number]
+            try:
+                expected = (int(hw[0]), int(hw[1]))
+                return number, read_photograph(self.annotations.path(number), expected, self.config.max_image_pixels)
+            except ImageError:
+                if self.config.on_bad_image is OnBadImage.error:
+                    raise
+                self.skipped[number] = True
+                if not self.train:
+                    return number, None
+        raise ImageError(f"{self.annotations.images_dir}: not one of {len(self)} photographs can be read")
+
+    def _sample(self, index: int, photograph: NDArray[np.uint8] | None) -> Sample:
+        original_hw = (int(self.annotations.image_hw[index, 0]), int(self.annotations.image_hw[index, 1]))
+        is_blank = photograph is None
+        drawn = self.pipeline(**start(np.zeros((*original_hw, 3), np.uint8) if photograph is None else photograph))
+        image, matrix = drawn["image"], drawn["matrix"]
+        hw = image.shape[:2]
+        rows = self.annotations.people(index)
+        rows = slice(rows.start, rows.start) if is_blank else rows
+        people = warp_people(
+            self.annotations.keypoints[rows],
+            self.annotations.visibility[rows],
+            self.annotations.boxes[rows],
+            self.annotations.areas[rows],
+            matrix,
+            hw,
+            self.flip_permutation if drawn["mirrored"] else None,
+        )
+        has_area = (people.boxes[:, 2:] > people.boxes[:, :2]).all(axis=1)
+        kept = np.flatnonzero(has_area & ~self.annotations.is_crowd[rows])
+        return Sample(
+            image=torch.from_numpy(image).permute(2, 0, 1),
+            persons=Persons(
+                keypoints=torch.from_numpy(people.keypoints[kept]),
+                visibility=torch.from_numpy(people.visibility[kept]),
+                boxes=torch.from_numpy(people.boxes[kept]),
+                areas=torch.from_numpy(people.areas[kept]),
+                is_real=torch.ones(len(kept), dtype=torch.bool),
+            ),
+            ignore=torch.from_numpy(
+                np.ones(_quarter(hw), dtype=bool) if is_blank else self._ignore(index, matrix, original_hw, hw)
+            ),
+            instance_masks=self._masks(kept + rows.start, matrix, original_hw, hw),
+            meta=Meta(
+                sample_id=torch.tensor(index),
+                image_id=torch.tensor(int(self.annotations.image_ids[index])),
+                original_hw=torch.tensor(original_hw),
+                input_hw=torch.tensor(hw),
+                to_original=torch.from_numpy(invert(matrix).astype(np.float32)),
+                detection_score=torch.tensor(1.0),
+            ),
+        )
+
+    def _ignore(
+        self, index: int, matrix: Matrix, original_hw: tuple[int, int], hw: tuple[int, int]
+    ) -> NDArray[np.bool_]:
+        """Crowds and people without labelled keypoints, by ``config.ignore_shape``, and what no photograph covers.
+
+        A person whose keypoints were all cut off is not ignored: that they are not in the input is known.
+        """
+        ignore = np.zeros(_quarter(hw), dtype=bool)
+        rows = self.annotations.people(index)
+        segments = self.annotations.segments
+        for row in (np.flatnonzero(~self.is_labelled[rows]) + rows.start).tolist():
+            if self.config.ignore_shape is IgnoreShape.mask and segments.has(row):
+                ignore |= segments.draw(row, original_hw, matrix, ignore.shape)
+            else:
+                _fill_box(ignore, self.annotations.boxes[row], matrix)
+        if not covers_frame(matrix, original_hw, hw):
+            covered = np.zeros_like(ignore)
+            _fill_box(covered, np.array([0.0, 0.0, original_hw[1], original_hw[0]]), matrix)
+            ignore |= ~covered
+        return ignore
+
+    def _masks(
+        self, rows: NDArray[np.int64], matrix: Matrix, original_hw: tuple[int, int], hw: tuple[int, int]
+    ) -> Tensor | None:
+        if not self.config.instance_masks:
+            return None
+        masks = np.zeros((len(rows), *_quarter(hw)), dtype=bool)
+        for mask, row in zip(masks, rows.tolist(), strict=True):
+            mask[:] = self.annotations.segments.draw(row, original_hw, matrix, mask.shape)
+        return torch.from_numpy(masks)
+
+
+def _quarter(hw: tuple[int, int]) -> tuple[int, int]:
+    return -(-hw[0] // 4), -(-hw[1] // 4)
+
+
+def _fill_box(canvas: NDArray[np.bool_], box: NDArray, matrix: Matrix) -> None:
+    fill_polygon(canvas, map_points(matrix, corners(box[None]))[0] / 4.0)

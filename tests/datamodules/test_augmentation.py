@@ -1,0 +1,206 @@
+import numpy as np
+import pytest
+
+from datamodules import geometry as g
+from datamodules.augmentation import build_pipeline, fill_color, start, warp_people
+from datamodules.config import AugmentationConfig, DataConfig, Resize
+from datamodules.skeleton import COCO
+
+WILD = AugmentationConfig(flip=0.5, rotation=45, scale=[0.75, 1.5], shift=0.1, shift_pixels=10)
+FLIP = AugmentationConfig(flip=1.0)
+NOTHING = AugmentationConfig(flip=0.0)
+
+
+def config(**changes):
+    return DataConfig(**{"size": 100, "max_size": 150, "train_size": [80, 120], "augmentation": WILD, **changes})
+
+
+@pytest.fixture
+def photograph():
+    """Gray, 90 wide and 60 high, with a bright blob centred on each of ``DOTS``."""
+    return paint(DOTS, (60, 90))
+
+
+DOTS = np.array([[20.5, 15.0], [70.0, 30.5], [41.0, 44.0]])
+
+
+def paint(dots, hw, sigma=2.5):
+    y, x = np.mgrid[: hw[0], : hw[1]] + 0.5
+    blobs = sum(np.exp(-((x - dx) ** 2 + (y - dy) ** 2) / (2 * sigma**2)) for dx, dy in dots)
+    return np.repeat(np.round(255 * blobs.clip(0, 1)).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def centre_near(image, point, radius):
+    """Centre of mass of ``image`` [H, W] in a disc around ``point``, continuous coordinates."""
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
+    weight = image * ((x - point[0]) ** 2 + (y - point[1]) ** 2 < radius**2)
+    return np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+
+
+@pytest.mark.parametrize(
+    ("resize", "train", "hw"),
+    [
+        (Resize.shorter_side, False, (100, 150)),
+        (Resize.letterbox, False, (67, 100)),
+        (Resize.letterbox, True, (67, 100)),
+        (Resize.crop, False, (67, 100)),
+        (Resize.crop, True, (100, 100)),
+    ],
+)
+def test_size_of_the_input(photograph, resize, train, hw):
+    drawn = build_pipeline(config(resize=resize), train=train)(**start(photograph))
+    assert drawn["image"].shape == (*hw, 3)
+    if not train:
+        np.testing.assert_allclose(drawn["matrix"], g.scaling(hw[1] / 90, hw[0] / 60), atol=1e-12)
+        assert drawn["mirrored"] is False
+
+
+def test_longer_side_is_limited():
+    pipeline = build_pipeline(config(), train=False)
+    assert pipeline(**start(np.zeros((300, 50, 3), np.uint8)))["image"].shape == (150, 25, 3)
+    assert pipeline(**start(np.zeros((1, 1), np.uint8)[..., None].repeat(3, 2)))["image"].shape == (100, 100, 3)
+    assert pipeline(**start(np.zeros((1, 2000, 3), np.uint8)))["image"].shape == (1, 150, 3)
+
+
+def test_shorter_side_is_drawn_from_the_closed_range(photograph):
+    pipeline = build_pipeline(config(train_size=[80, 82], augmentation=NOTHING), train=True)
+    pipeline.set_random_seed(0)
+    assert {pipeline(**start(photograph))["image"].shape[0] for _ in range(60)} == {80, 81, 82}
+
+
+def test_nothing_drawn_returns_the_same_pixels(photograph):
+    for resize in (Resize.shorter_side, Resize.crop):
+        settings = config(resize=resize, size=60, train_size=[60, 60], augmentation=NOTHING)
+        drawn = build_pipeline(settings, train=True)(**start(photograph[:, :60].copy()))
+        np.testing.assert_array_equal(drawn["image"], photograph[:, :60])
+        np.testing.assert_allclose(drawn["matrix"], g.identity(), atol=1e-12)
+
+
+@pytest.mark.parametrize("resize", list(Resize))
+def test_points_go_where_their_pixels_go(photograph, resize):
+    """The centre of each blob lies within a tenth of a pixel of its mapped point, for every draw."""
+    pipeline = build_pipeline(config(resize=resize), train=True)
+    pipeline.set_random_seed(3)
+    seen = 0
+    for _ in range(25):
+        drawn = pipeline(**start(photograph))
+        radius = 8 * np.sqrt(abs(g.determinant(drawn["matrix"])))
+        clean = drawn["image"][..., 0].astype(float) - fill_color([0.485] * 3)[0] * covered_by_fill(drawn)
+        for point in g.map_points(drawn["matrix"], DOTS):
+            inside = (point > radius).all() and (point < np.array(clean.shape[::-1]) - radius).all()
+            if inside:
+                np.testing.assert_allclose(centre_near(clean, point, radius), point, atol=0.1)
+                seen += 1
+    assert seen > 20
+
+
+def covered_by_fill(drawn):
+    """1 where the photograph does not reach, with the blend of the resampling at its border."""
+    white = np.full((60, 90), 255, np.uint8)
+    return 1 - g.warp_image(white, drawn["matrix"], drawn["image"].shape[:2]) / 255.0
+
+
+def test_mirror_twin(photograph):
+    """A mirrored sample is the mirror image of the unmirrored one, pixel by pixel and point by point."""
+    plain = build_pipeline(config(train_size=[60, 60], augmentation=NOTHING), train=True)(**start(photograph))
+    twin = build_pipeline(config(train_size=[60, 60], augmentation=FLIP), train=True)(**start(photograph))
+    assert twin["mirrored"] is True
+    np.testing.assert_array_equal(twin["image"], plain["image"][:, ::-1])
+    width = plain["image"].shape[1]
+    points, mirrored = (g.map_points(drawn["matrix"], DOTS) for drawn in (plain, twin))
+    np.testing.assert_allclose(mirrored, np.stack([width - points[:, 0], points[:, 1]], axis=1))
+
+
+def test_seed_repeats_a_draw(photograph):
+    pipeline = build_pipeline(config(augmentation=AugmentationConfig(rotation=30, color=0.4)), train=True)
+    draws = []
+    for seed in (1, 2, 1):
+        pipeline.set_random_seed(seed)
+        draws.append(pipeline(**start(photograph))["image"])
+    np.testing.assert_array_equal(draws[0], draws[2])
+    assert draws[0].shape != draws[1].shape or (draws[0] != draws[1]).any()
+
+
+def test_figures_are_those_configured(photograph):
+    augmentation = AugmentationConfig(flip=0.3, rotation=20, rotation_probability=0.5, scale=[0.5, 2.0], shift=0.25)
+    pipeline = build_pipeline(config(resize=Resize.crop, augmentation=augmentation), train=True)
+    pipeline.set_random_seed(0)
+    draws = [pipeline(**start(photograph)) for _ in range(400)]
+    matrices = np.stack([drawn["matrix"] for drawn in draws])
+    mirrored = np.array([drawn["mirrored"] for drawn in draws])
+    factors = np.sqrt(np.abs([g.determinant(matrix) for matrix in matrices])) / (100 / 60)
+    angles = np.degrees(np.arctan2(matrices[:, 1, 0] * np.where(mirrored, -1, 1), matrices[:, 1, 1]))
+    centres = np.stack([g.map_points(matrix, np.array([45.0, 30.0])) for matrix in matrices]) - 50
+    assert 0.22 < mirrored.mean() < 0.38
+    assert 0.5 <= factors.min() < 0.55
+    assert 1.9 < factors.max() <= 2.0
+    assert 0.4 < (np.abs(angles) < 1e-6).mean() < 0.6
+    assert 18 < np.abs(angles).max() <= 20 + 1e-6
+    assert 23 < np.abs(centres).max() <= 25 + 1e-6
+
+
+def test_the_border_is_filled_with_the_mean(photograph):
+    settings = config(resize=Resize.crop, augmentation=AugmentationConfig(flip=0, scale=[0.4, 0.4]))
+    image = build_pipeline(settings, train=True)(**start(photograph))["image"]
+    assert image[0, 0].tolist() == [124, 116, 104] == list(fill_color(settings.mean))
+
+
+def people(n=4, seed=0):
+    generator = np.random.default_rng(seed)
+    keypoints = generator.uniform(0, [90, 60], (n, 17, 2)).astype(np.float32)
+    visibility = generator.integers(0, 3, (n, 17)).astype(np.uint8)
+    keypoints[visibility == 0] = 0
+    low = generator.uniform(0, [40, 30], (n, 2))
+    boxes = np.concatenate([low, low + generator.uniform(5, 25, (n, 2))], axis=1).astype(np.float32)
+    return keypoints, visibility, boxes, generator.uniform(10, 500, n).astype(np.float32)
+
+
+def test_people_lead_back_to_the_photograph(photograph):
+    """Every keypoint kept, mapped by the inverse, is where it was: within a thousandth of a pixel, in f32."""
+    pipeline = build_pipeline(config(resize=Resize.crop), train=True)
+    keypoints, visibility, boxes, areas = people()
+    for seed in range(20):
+        pipeline.set_random_seed(seed)
+        drawn = pipeline(**start(photograph))
+        permutation = COCO.flip_permutation if drawn["mirrored"] else None
+        hw = drawn["image"].shape[:2]
+        warped = warp_people(keypoints, visibility, boxes, areas, drawn["matrix"], hw, permutation)
+        back = g.map_points(g.invert(drawn["matrix"]).astype(np.float32), warped.keypoints)
+        expected = keypoints[:, permutation] if permutation else keypoints
+        kept = warped.visibility > 0
+        np.testing.assert_allclose(back[kept], expected[kept], atol=1e-3)
+        assert (warped.keypoints[~kept] == 0).all()
+        assert (warped.keypoints[kept] >= 0).all()
+        assert (warped.keypoints[kept] < (hw[1], hw[0])).all()
+        assert (warped.boxes[:, 2:] >= warped.boxes[:, :2]).all()
+        np.testing.assert_allclose(warped.areas, areas * abs(g.determinant(drawn["matrix"])), rtol=1e-5)
+
+
+def test_mirroring_people_exchanges_sides():
+    keypoints, visibility, boxes, areas = people()
+    matrix = g.compose(g.scaling(-1, 1), g.translation(90, 0))
+    warped = warp_people(keypoints, visibility, boxes, areas, matrix, (60, 90), COCO.flip_permutation)
+    left, right = COCO.joints.index("left_wrist"), COCO.joints.index("right_wrist")
+    np.testing.assert_array_equal(warped.visibility[:, left], visibility[:, right])
+    labelled = visibility[:, right] > 0
+    np.testing.assert_allclose(warped.keypoints[labelled, left, 0], 90 - keypoints[labelled, right, 0], rtol=1e-6)
+    np.testing.assert_allclose(warped.boxes[:, [2, 1, 0, 3]], boxes * [-1, 1, -1, 1] + [90, 0, 90, 0], rtol=1e-5)
+    twice = warp_people(*warped, matrix, (60, 90), COCO.flip_permutation)
+    np.testing.assert_array_equal(twice.visibility, visibility)
+    np.testing.assert_allclose(twice.keypoints, keypoints, atol=1e-4)
+
+
+def test_keypoints_on_the_border():
+    """0 is inside, the width is not: pixel W does not exist."""
+    keypoints = np.zeros((1, 17, 2), np.float32)
+    keypoints[0, :4] = [[0, 0], [89.999, 59.999], [90, 10], [10, 60]]
+    visibility = np.array([[2, 1, 2, 2] + [0] * 13], np.uint8)
+    box = np.array([[0, 0, 90, 60]], np.float32)
+    warped = warp_people(keypoints, visibility, box, np.ones(1, np.float32), g.identity(), (60, 90), None)
+    assert warped.visibility[0, :4].tolist() == [2, 1, 0, 0]
+
+
+def test_nobody():
+    warped = warp_people(*people(0), g.identity(), (60, 90), COCO.flip_permutation)
+    assert warped.keypoints.shape == (0, 17, 2)
+    assert warped.boxes.shape == (0, 4)

@@ -1,0 +1,90 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datamodules import geometry as g
+
+
+def test_compose_applies_from_left_to_right():
+    matrix = g.compose(g.translation(1, 0), g.scaling(2, 3), g.translation(0, 5))
+    np.testing.assert_allclose(g.map_points(matrix, np.array([[1.0, 1.0]])), [[4.0, 8.0]])
+
+
+def test_rotation_is_clockwise_on_the_screen():
+    np.testing.assert_allclose(g.map_points(g.rotation(90), np.array([[1.0, 0.0]])), [[0.0, 1.0]], atol=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    angle=st.floats(-180, 180),
+    scale=st.floats(0.1, 10),
+    dx=st.floats(-500, 500),
+    x=st.floats(-2000, 2000),
+    y=st.floats(-2000, 2000),
+)
+def test_inverse_leads_back(angle, scale, dx, x, y):
+    matrix = g.compose(g.scaling(-scale, scale), g.rotation(angle), g.translation(dx, 3.0))
+    point = np.array([x, y])
+    np.testing.assert_allclose(g.map_points(g.invert(matrix), g.map_points(matrix, point)), point, atol=1e-7)
+    assert g.determinant(matrix) == pytest.approx(-scale * scale)
+
+
+def test_singular_map_is_refused():
+    with pytest.raises(ValueError, match="no inverse"):
+        g.invert(g.scaling(0, 1))
+
+
+def test_box_of_a_rotated_box_encloses_it():
+    np.testing.assert_allclose(
+        g.map_boxes(g.rotation(90), np.array([[0.0, 0.0, 4.0, 2.0]])), [[-2, 0, 0, 4]], atol=1e-12
+    )
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+
+
+def test_identity_returns_the_same_pixels(picture):
+    np.testing.assert_array_equal(g.warp_image(picture, g.identity(), (30, 40)), picture)
+
+
+def test_mirror_is_x_to_width_minus_x(picture):
+    mirror = g.compose(g.scaling(-1, 1), g.translation(40, 0))
+    np.testing.assert_array_equal(g.warp_image(picture, mirror, (30, 40)), picture[:, ::-1])
+
+
+def test_whole_translation_moves_pixels_and_fills(picture):
+    moved = g.warp_image(picture, g.translation(3, 2), (30, 40), (7, 8, 9))
+    np.testing.assert_array_equal(moved[2:, 3:], picture[:-2, :-3])
+    assert (moved[:2] == (7, 8, 9)).all()
+
+
+def test_resize_and_warp_agree(picture):
+    smooth = cv2.GaussianBlur(picture, (9, 9), 3)
+    resized = g.warp_image(smooth, g.scaling(1.5, 1.5), (45, 60))
+    warped = g.warp_image(smooth, g.compose(g.scaling(1.5, 1.5), g.translation(1e-4, 0)), (45, 60))
+    assert np.abs(resized[2:-2, 2:-2].astype(int) - warped[2:-2, 2:-2]).max() <= 3
+
+
+def test_strong_shrinking_averages_instead_of_aliasing():
+    stripes = np.zeros((80, 80), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    for matrix in (g.scaling(0.1, 0.1), g.compose(g.scaling(0.1, 0.1), g.rotation(1), g.translation(0.1, 0))):
+        shrunk = g.warp_image(stripes, matrix, (8, 8))
+        assert np.abs(shrunk[2:6, 2:6].astype(int) - 127).max() <= 2
+
+
+@pytest.mark.parametrize("shrink", [1.0, 0.7, 0.3, 0.12, 2.5])
+@pytest.mark.parametrize("angle", [0.0, 33.0])
+def test_a_dot_lands_where_its_point_goes(shrink, angle):
+    """A blob painted around (41.5, 27.5) has its centre of mass at the mapped point, within a tenth of a pixel."""
+    y, x = np.mgrid[:70, :90] + 0.5
+    blob = np.round(255 * np.exp(-((x - 41.5) ** 2 + (y - 27.5) ** 2) / (2 * 6.0**2))).astype(np.uint8)
+    matrix = g.compose(g.translation(-45, -35), g.scaling(shrink, shrink), g.rotation(angle), g.translation(100, 90))
+    warped = g.warp_image(blob, matrix, (180, 200)).astype(float)
+    y, x = np.mgrid[:180, :200] + 0.5
+    centre = [(warped * x).sum() / warped.sum(), (warped * y).sum() / warped.sum()]
+    np.testing.assert_allclose(centre, g.map_points(matrix, np.array([41.5, 27.5])), atol=0.1)

@@ -1,0 +1,156 @@
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from datamodules.photographs import ImageError, check_photograph, header_size, read_photograph
+
+LIMIT = 10_000_000
+
+
+@pytest.fixture
+def pixels():
+    noise = np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8)
+    return cv2.GaussianBlur(noise, (7, 7), 2)
+
+
+@pytest.fixture
+def save(tmp_path, pixels):
+    def write(name, mode="RGB", **options):
+        path = tmp_path / name
+        Image.fromarray(pixels).convert(mode).save(path, **options)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("a.jpg", "RGB"),
+        ("a.jpg", "L"),
+        ("a.jpg", "CMYK"),
+        ("a.png", "RGB"),
+        ("a.png", "RGBA"),
+        ("a.png", "L"),
+        ("a.png", "P"),
+        ("a.webp", "RGB"),
+        ("a.bmp", "RGB"),
+        ("a.tif", "CMYK"),
+    ],
+)
+def test_every_kind_of_file_becomes_three_channels(save, pixels, name, mode):
+    path = save(name, mode)
+    image = read_photograph(path, (24, 36), LIMIT)
+    with Image.open(path) as stored:
+        expected = np.asarray(stored.convert("RGB"))
+    assert image.dtype == np.uint8
+    assert image.shape == (24, 36, 3)
+    assert np.abs(image.astype(int) - expected).max() <= 1
+    check_photograph(path, (24, 36), LIMIT)
+
+
+def test_sixteen_bits_keep_the_high_byte(tmp_path, pixels):
+    path = tmp_path / "deep.png"
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(path)
+    image = read_photograph(path, (24, 36), LIMIT)
+    np.testing.assert_array_equal(image, np.repeat(pixels[..., :1], 3, axis=2))
+
+
+def test_exif_rotation_is_ignored_as_coco_does(save, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rotated = save("rotated.jpg", exif=exif, quality=95)
+    plain = save("plain.jpg", quality=95)
+    np.testing.assert_array_equal(read_photograph(rotated, (24, 36), LIMIT), read_photograph(plain, (24, 36), LIMIT))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_one_pixel(tmp_path, suffix):
+    path = tmp_path / f"one.{suffix}"
+    Image.new("RGB", (1, 1), (200, 200, 200)).save(path)
+    assert read_photograph(path, (1, 1), LIMIT).shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+def test_truncated_files_are_refused(save, suffix, share):
+    path = save(f"cut.{suffix}")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    for read in (read_photograph, check_photograph):
+        with pytest.raises(ImageError, match=rf"cut\.{suffix}: truncated or damaged .*; replace the file"):
+            read(path, (24, 36), LIMIT)
+
+
+def test_a_thumbnail_does_not_hide_a_truncation(save):
+    thumbnail = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(thumbnail, "JPEG")
+    path = save("thumb.jpg", exif=b"Exif\0\0MM" + thumbnail.getvalue())
+    read_photograph(path, (24, 36), LIMIT)
+    data = path.read_bytes()
+    path.write_bytes(data[:-200])
+    with pytest.raises(ImageError, match="truncated"):
+        read_photograph(path, (24, 36), LIMIT)
+
+
+def test_bytes_after_the_end_do_no_harm(save):
+    path = save("tail.jpg")
+    expected = read_photograph(path, None, LIMIT)
+    path.write_bytes(path.read_bytes() + b"\0\0tail")
+    np.testing.assert_array_equal(read_photograph(path, None, LIMIT), expected)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
+def test_what_is_no_image_is_refused(tmp_path, data):
+    path = tmp_path / "no.jpg"
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"no\.jpg: not an image that can be read"):
+        read_photograph(path, None, LIMIT)
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(ImageError, match=r"gone\.jpg: No such file.*correct data\.root"):
+        read_photograph(tmp_path / "gone.jpg", None, LIMIT)
+    with pytest.raises(ImageError, match="Is a directory"):
+        read_photograph(tmp_path, None, LIMIT)
+
+
+def test_another_size_than_annotated_names_both(save):
+    with pytest.raises(ImageError, match=r"the photograph is 36x24 but its annotation says 24x36 \(width x height\)"):
+        read_photograph(save("a.jpg"), (36, 24), LIMIT)
+
+
+def test_a_bomb_is_refused_by_its_header(tmp_path):
+    """20,000 x 20,000 in a file of a few bytes: nothing of it is decoded."""
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    path = tmp_path / "bomb.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)))
+    with pytest.raises(ImageError, match=r"bomb\.png: 20000x20000 is more than data\.max_image_pixels=100000000"):
+        read_photograph(path, None, 100_000_000)
+
+
+def test_progressive_headers_and_fill_bytes(save):
+    path = save("progressive.jpg", progressive=True)
+    data = path.read_bytes()
+    assert header_size(data, path) == (24, 36)
+    assert header_size(data[:2] + b"\xff\xff" + data[2:], path) == (24, 36)
+
+
+def test_a_workers_traceback_is_cut_to_its_line():
+    trace = "Caught ImageError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+    text = f"{trace}datamodules.photographs.ImageError: a.jpg: x; y\n"
+    assert str(ImageError(text)) == "a.jpg: x; y"
+
+
+def test_real_photographs(coco_mini):
+    for path in sorted((coco_mini / "val2017").glob("*.jpg"))[:20]:
+        with Image.open(path) as stored:
+            expected = np.asarray(stored.convert("RGB"))
+        image = read_photograph(path, expected.shape[:2], LIMIT)
+        assert np.abs(image.astype(int) - expected).max() <= 2
