@@ -1,0 +1,73 @@
+"""Rendered people from the command line.
+
+``python -m datamodules.synthetic --sheet FILE`` draws a contact sheet,
+``python -m datamodules.synthetic --root FOLDER`` writes a dataset.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from datamodules.config import RenderedConfig
+from datamodules.drawing import contact_sheet, draw_people
+from datamodules.synthetic.dataset import make_dataset, render_share, rendered_root
+from datamodules.synthetic.scene import render_scene
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m datamodules.synthetic", description="Rendered people.")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="draw a contact sheet into this picture and stop")
+    parser.add_argument("--columns", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=3)
+    parser.add_argument("--root", type=Path, metavar="FOLDER", help="where to write the dataset")
+    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
+    defaults = RenderedConfig()
+    parser.add_argument("--train-images", type=int, default=defaults.train_images)
+    parser.add_argument("--val-images", type=int, default=defaults.val_images)
+    parser.add_argument("--size", type=int, default=defaults.size, help="pixels")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    given = parser.parse_args(arguments)
+    cv2.setNumThreads(1)
+    if given.worker:
+        folder, config, worker, workers = given.worker
+        for _ in render_share(Path(folder), RenderedConfig(**json.loads(config)), int(worker), int(workers)):
+            pass
+        return
+    config = RenderedConfig(given.train_images, given.val_images, given.size, given.seed)
+    if given.sheet:
+        sheet = draw_sheet(given.columns, given.rows, config.size, config.seed)
+        if not cv2.imwrite(str(given.sheet), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85]):
+            sys.exit(f"{given.sheet}: could not be written")
+        return
+    try:
+        print(make_dataset(given.root or rendered_root(config), config, progress=True))
+    except (ValueError, RuntimeError) as error:
+        sys.exit(str(error))
+
+
+def draw_sheet(columns: int, rows: int, size: int, seed: int) -> np.ndarray:
+    """Scenes with people on a contact sheet, every other one with its labels; u8 [H, W, 3], RGB."""
+    pictures: list[np.ndarray] = []
+    index = 0
+    while len(pictures) < columns * rows:
+        scene = render_scene(np.random.default_rng([seed, 2, index]), size)
+        index += 1
+        people = [person for person in scene.people if person.visibility.any()]
+        if not people:
+            continue
+        image = scene.image
+        if len(pictures) % 2:
+            keypoints = np.stack([person.keypoints for person in people])
+            image = draw_people(image, keypoints, np.stack([person.visibility for person in people]))
+        pictures.append(image)
+    return contact_sheet(pictures, columns)
+
+
+if __name__ == "__main__":
+    main()
