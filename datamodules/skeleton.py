@@ -31,8 +31,8 @@ class Skeleton:
         if len(self.sigmas) != len(self.joints):
             raise ValueError(f"skeleton {self.name}: {len(self.joints)} joints but {len(self.sigmas)} OKS sigmas")
         for joint in self.joints:
-            if _mirror(joint) not in self.joints:
-                raise ValueError(f"skeleton {self.name}: {joint!r} has no counterpart {_mirror(joint)!r}")
+            if mirror_name(joint) not in self.joints:
+                raise ValueError(f"skeleton {self.name}: {joint!r} has no counterpart {mirror_name(joint)!r}")
         for limb in self.limbs:
             for joint in limb:
                 if joint not in self.joints:
@@ -45,7 +45,7 @@ class Skeleton:
     @property
     def flip_permutation(self) -> tuple[int, ...]:
         """K indices: ``keypoints[..., flip_permutation, :]`` are the mirror image's keypoints in their own order."""
-        return tuple(self.joints.index(_mirror(joint)) for joint in self.joints)
+        return tuple(self.joints.index(mirror_name(joint)) for joint in self.joints)
 
     @property
     def limb_indices(self) -> tuple[tuple[int, int], ...]:
@@ -57,7 +57,8 @@ class Skeleton:
         return prefix if prefix in ("left", "right") else "middle"
 
 
-def _mirror(joint: str) -> str:
+def mirror_name(joint: str) -> str:
+    """Name of the counterpart on the other side; a name without a side is its own."""
     if joint.startswith("left_"):
         return "right_" + joint.removeprefix("left_")
     if joint.startswith("right_"):
