@@ -71,9 +71,9 @@ class NetworkConfig:
 @dataclass
 class DecodeConfig:
     scales: List[float] = field(default_factory=lambda: [0.5, 1.0, 1.5, 2.0])
-    """Test sizes as multiples of ``base_size``. A single one with block offsets is decoded on the network's grid."""
-    base_size: int = 368
-    """Height of the photograph at scale 1, pixels."""
+    """Test sizes as multiples of ``base_size``; one alone with block offsets is decoded on the network's grid."""
+    base_size: Optional[int] = 368
+    """Height of the photograph at scale 1, pixels; null takes the input as the datamodule gives it."""
     peak_threshold: float = 0.1
     max_candidates: int = 64
     """Peaks kept per part and image."""
