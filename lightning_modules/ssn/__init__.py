@@ -1,0 +1,1 @@
+"""Spatial Shortcut Network (Qi et al., 2019): feature shifting modules with correlation attention."""
