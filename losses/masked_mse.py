@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class MaskedMSE(nn.Module):
-    """Mean squared error over images, channels and pixels; ignored pixels count with an error of 0.
+    """Mean squared error over images, channels and pixels; ignored ones count with an error of 0.
 
     The mean is over all pixels, ignored ones included, so an image weighs by what can be learnt from it. Everything
     ignored gives 0 that still touches ``prediction``. fp32 under any autocast.
@@ -18,11 +18,11 @@ class MaskedMSE(nn.Module):
         Args:
             prediction: [B, K, H, W].
             target: f32 [B, K, H, W].
-            ignore: bool [B, H, W], True where nothing is learnt.
+            ignore: bool, broadcasting to ``prediction``: True where nothing is learnt.
 
         Returns:
             f32 scalar.
         """
         with torch.autocast(prediction.device.type, enabled=False):
             error = (prediction.float() - target.float()).square()
-            return error.masked_fill(ignore[:, None], 0.0).mean()
+            return error.masked_fill(ignore, 0.0).mean()

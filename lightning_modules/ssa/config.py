@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Dict, Optional
+from typing import Dict, List, Optional
 
 from lightning_modules.shared.config import BackboneConfig
 
@@ -53,6 +53,27 @@ class Refinement(Enum):
 
 
 @dataclass
+class RefinerConfig:
+    """TransPose-R-A4, the single-person network of the refinement rows."""
+
+    backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(name="resnet50", frozen_stages=0))
+    """Its first three stages are used: stride 8."""
+    width: int = 256
+    feedforward: int = 1024
+    heads: int = 8
+    layers: int = 4
+    dropout: float = 0.1
+    crop_size: List[int] = field(default_factory=lambda: [256, 192])
+    """Height and width of a person crop at refinement, the same as ``data.crop_size`` in its training."""
+    box_padding: float = 1.25
+    """A person crop covers the box of the predicted mask times this."""
+    sigma: float = 2.0
+    loss_weights: Dict[str, float] = field(default_factory=lambda: {"heatmap": 1.0})
+    flip_test: bool = True
+    """Average with the mirror image at test."""
+
+
+@dataclass
 class DecodeConfig:
     candidate_threshold: float = 0.0025
     """t: heatmap values above it are candidates."""
@@ -76,6 +97,8 @@ class DecodeConfig:
     refinement: Refinement = Refinement.none
     refiner: Optional[str] = None
     """Checkpoint of a run of paper ``ssa_refiner``; refinement needs it."""
+    refiner_network: RefinerConfig = field(default_factory=RefinerConfig)
+    """The network in that checkpoint."""
     agreement: float = 0.75
     """Keypoint similarity above which both networks mean the same joint."""
 
@@ -99,20 +122,3 @@ class Config:
     sigma: float = 2.0
     """Of a keypoint's Gaussian, heatmap cells of 4 pixels."""
     decode: DecodeConfig = field(default_factory=DecodeConfig)
-
-
-@dataclass
-class RefinerConfig:
-    """TransPose-R-A4, the single-person network of the refinement rows."""
-
-    backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(name="resnet50", frozen_stages=0))
-    """Its first three stages are used: stride 8."""
-    width: int = 256
-    feedforward: int = 1024
-    heads: int = 8
-    layers: int = 4
-    dropout: float = 0.1
-    sigma: float = 2.0
-    loss_weights: Dict[str, float] = field(default_factory=lambda: {"heatmap": 1.0})
-    flip_test: bool = True
-    """Average with the mirror image at test."""

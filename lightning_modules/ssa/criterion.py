@@ -27,7 +27,7 @@ class Criterion(nn.Module):
         batch, people, joints = targets.is_labelled.shape
         rows = attention_rows((output.supervised,), targets.cells.flatten(1))
         return {
-            "heatmap": self.heatmap(output.heatmap_s4, targets.heatmap_s4, targets.ignore),
+            "heatmap": self.heatmap(output.heatmap_s4, targets.heatmap_s4, targets.ignore[:, None]),
             "mask": self.mask(
                 rows.view(batch, people, joints, rows.shape[2]), targets.is_labelled, targets.masks, output.grid
             ),
