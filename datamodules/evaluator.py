@@ -1,4 +1,4 @@
-"""Predictions -> COCO keypoint figures, by pycocotools. No Lightning in it."""
+"""Predictions -> COCO keypoint and mask figures, by pycocotools. No Lightning in it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pycocotools.coco import COCO as CocoIndex
 from pycocotools.cocoeval import COCOeval
 
 from datamodules.contracts import Predictions
+from datamodules.mask_figures import RunLengths, encode_masks, score_masks
 from datamodules.skeleton import COCO, Skeleton
 
 FIGURES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
@@ -36,6 +37,8 @@ class ScoredSample(NamedTuple):
     """f32 [n, K, 3], x, y, score in the photograph's continuous pixels."""
     scores: np.ndarray
     """f32 [n]."""
+    masks: list[RunLengths] | None = None
+    """n run lengths at the photograph's size, where masks are predicted."""
 
 
 class CocoKeypointEvaluator:
@@ -99,8 +102,11 @@ class CocoKeypointEvaluator:
         for row, (sample_id, image_id) in enumerate(zip(sample_ids.tolist(), image_ids.tolist(), strict=True)):
             if image_id not in self._known_ids:
                 raise EvaluationError(f"{self.annotation_file}: predictions name image id {image_id}, not in the file")
+            if sample_id in self._samples:
+                continue
             kept = is_kept[row]
-            self._samples.setdefault(sample_id, ScoredSample(image_id, keypoints[row, kept], scores[row, kept]))
+            masks = None if predictions.masks is None else _kept_masks(predictions.masks[row], kept)
+            self._samples[sample_id] = ScoredSample(image_id, keypoints[row, kept], scores[row, kept], masks)
 
     def state(self) -> dict[int, ScoredSample]:
         """Everything taken in so far by ``sample_id``: picklable, for ``merge`` in another process."""
@@ -135,12 +141,38 @@ class CocoKeypointEvaluator:
         ]
 
     def compute(self) -> dict[str, float]:
-        """COCO's ten figures in [0, 1], named as in ``FIGURES``.
+        """COCO's ten figures in [0, 1], named as in ``FIGURES``; with masks also ``segm/AP`` and its kin.
 
         Without a detection they are 0. Where the split has no labelled person at all, pycocotools gives -1: the
         overall figures are then 0, and those of an area range that holds nobody are NaN.
         """
-        return self.score(self.results())
+        figures = self.score(self.results())
+        if any(sample.masks is not None for sample in self._samples.values()):
+            scored = score_masks(self._ground_truth_with_masks(), self.mask_results())
+            figures |= {f"segm/{name}": figure for name, figure in scored.items()}
+        return figures
+
+    def mask_results(self) -> list[dict[str, Any]]:
+        """COCO's result format for segmentation, the people of ``results``."""
+        people: dict[int, list[tuple[float, RunLengths]]] = {}
+        wanted = set(self.image_ids)
+        for _, sample in sorted(self._samples.items()):
+            if sample.image_id in wanted and sample.masks is not None:
+                people.setdefault(sample.image_id, []).extend(zip(sample.scores.tolist(), sample.masks, strict=True))
+        return [
+            {"image_id": image_id, "category_id": self._category_id, "segmentation": mask, "score": score}
+            for image_id, found in sorted(people.items())
+            for score, mask in sorted(found, key=lambda person: -person[0])[:MAX_DETECTIONS]
+        ]
+
+    def _ground_truth_with_masks(self) -> CocoIndex:
+        for annotation in self._ground_truth.dataset["annotations"]:
+            if "segmentation" not in annotation:
+                raise EvaluationError(
+                    f"{self.annotation_file}: annotation {annotation.get('id')}: 'segmentation' is missing, so masks "
+                    f"cannot be scored; switch them off with model.decode.masks=false"
+                )
+        return self._ground_truth
 
     def score(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """The figures of any list in COCO's result format, for instance one that was read from a file."""
@@ -242,6 +274,10 @@ def _to_host(predictions: Predictions) -> tuple[np.ndarray, ...]:
         sample_id.view(np.int64).reshape(batch),
         image_id.view(np.int64).reshape(batch),
     )
+
+
+def _kept_masks(masks: tuple[torch.Tensor, ...], is_kept: np.ndarray) -> list[RunLengths]:
+    return encode_masks(mask for mask, kept in zip(masks, is_kept[: len(masks)].tolist(), strict=True) if kept)
 
 
 def _to_pixel_indices(keypoints: np.ndarray) -> list[float]:

@@ -291,3 +291,39 @@ def test_predictions_of_another_data_set_are_refused(tmp_path: Path) -> None:
         evaluator.update(predictions._replace(image_id=torch.full_like(predictions.image_id, 77)))
     with pytest.raises(EvaluationError, match="predictions have 16 keypoints, skeleton coco has 17"):
         evaluator.update(predictions._replace(keypoints=predictions.keypoints[:, :, :16]))
+
+
+def test_masks_are_scored_beside_keypoints_and_travel_with_their_sample(tmp_path: Path) -> None:
+    square = np.array([[100, 100, 2], [180, 100, 2], [140, 180, 2]], dtype=float)
+    outline = [[100.0, 100.0, 180.0, 100.0, 180.0, 180.0, 100.0, 180.0]]
+    file = write(tmp_path, 2, [annotation(1, 0, square, segmentation=outline, area=6400.0)])
+    mask = torch.zeros(400, 400, dtype=torch.bool)
+    mask[100:180, 100:180] = True
+    keypoints = torch.cat([torch.tensor(square[:, :2]) + 0.5, torch.ones(3, 1)], dim=1).float()
+    predictions = Predictions(
+        keypoints=torch.stack([torch.stack([keypoints, keypoints]), torch.stack([keypoints, keypoints])]),
+        scores=torch.tensor([[float("nan"), 0.9], [0.5, 0.0]]),
+        is_valid=torch.tensor([[True, True], [True, False]]),
+        sample_id=torch.tensor([0, 1]),
+        image_id=torch.tensor([0, 1]),
+        masks=((~mask, mask), (mask,)),
+    )
+    here, there = (CocoKeypointEvaluator(file, skeleton=TRIANGLE) for _ in range(2))
+    there.update(predictions)
+    there.update(predictions)
+    here.merge(there.state())
+    figures = here.compute()
+    assert figures["AP"] == pytest.approx(1.0)
+    assert figures["segm/AP"] == pytest.approx(1.0)
+    assert figures["segm/AR1"] == pytest.approx(1.0)
+    assert [result["score"] for result in here.mask_results()] == pytest.approx([0.9, 0.5])
+
+
+def test_masks_without_outlines_to_compare_with_are_refused(tmp_path: Path) -> None:
+    square = np.array([[100, 100, 2], [180, 100, 2], [140, 180, 2]], dtype=float)
+    evaluator = CocoKeypointEvaluator(write(tmp_path, 1, [annotation(3, 0, square)]), skeleton=TRIANGLE)
+    ids = torch.tensor([0])
+    found = torch.zeros(1, 1, 3, 3), torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool)
+    evaluator.update(Predictions(*found, ids, ids, masks=((torch.ones(400, 400, dtype=torch.bool),),)))
+    with pytest.raises(EvaluationError, match="annotation 3: 'segmentation' is missing"):
+        evaluator.compute()
