@@ -102,7 +102,7 @@ class Warp(A.DualTransform):
         hw = (max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5)))
         return Frame((hw[1] / width, hw[0] / height), hw)
 
-    def _draw(self, frame: Frame, height: int, width: int, mirror: bool) -> Matrix:
+    def _draw(self, frame: Frame, height: float, width: float, mirror: bool) -> Matrix:
         """The map from the photograph to the input: about both centres, in the order mirror, scale, rotate, shift."""
         drawn, draw = self.augmentation, self.py_random
         factor = draw.uniform(*drawn.scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from datamodules.collate import Collate
 from datamodules.config import DataConfig, OnBadImage, Resize, View
 from datamodules.contracts import PoseBatch
 from datamodules.image_dataset import ImageDataset
+from datamodules.main_person_dataset import main_person_view
 from datamodules.photograph_checks import missing_photographs, unreadable_photographs
 from datamodules.sampler import EpochSampler
 from datamodules.skeleton import Skeleton
 
-DATASETS = {View.image: ImageDataset}
+DATASETS: dict[View, Callable[..., ImageDataset]] = {View.image: ImageDataset, View.main_person: main_person_view}
 """The dataset of each view, constructed as ``(annotations, config, skeleton, train=…, seed=…)``."""
 
 
@@ -137,7 +139,7 @@ class CocoDataModule(pl.LightningDataModule):
         workers = self.config.num_workers
         return DataLoader(
             dataset,
-            collate_fn=Collate(self.config.pad_multiple, self._min_size),
+            collate_fn=Collate(self.config.pad_multiple, self._min_size(dataset.train)),
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -146,9 +148,9 @@ class CocoDataModule(pl.LightningDataModule):
             **options,
         )
 
-    @property
-    def _min_size(self) -> int:
-        return 0 if self.config.resize is Resize.shorter_side else self.config.size
+    def _min_size(self, train: bool) -> int:
+        of_crops = train and self.config.view is View.main_person
+        return 0 if of_crops or self.config.resize is Resize.shorter_side else self.config.size
 
     def _train_annotations(self) -> Annotations:
         annotations = self._read(self.config.train_split, self.config.train_image_ids)

@@ -12,6 +12,8 @@ class View(Enum):
 
     image = "image"
     person = "person"
+    main_person = "main_person"
+    """Training on squares around people, as the CMU pipeline; evaluation on whole photographs as ``image``."""
 
 
 class Resize(Enum):
@@ -101,7 +103,9 @@ class DataConfig:
     """Shorter side in training, uniform in this closed range."""
     pad_multiple: int = 32
     crop_size: List[int] = field(default_factory=lambda: [256, 192])
-    """Height and width of a person crop."""
+    """Height and width of a person crop, and of a training sample of the main-person view."""
+    main_person_height: float = 0.6
+    """Main-person view: height of the person's box as a fraction of the crop's, before augmentation."""
     box_padding: float = 1.25
     """A person crop covers its box times this."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -63,11 +63,14 @@ class ImageDataset(Dataset[Sample]):
 
     def __getitem__(self, key: int | Draw) -> Sample:
         index, epoch = key if isinstance(key, tuple) else (key, None)
+        self._seed(index, epoch)
+        index, photograph = self._read(index)
+        return self._sample(index, photograph)
+
+    def _seed(self, index: int, epoch: int | None) -> None:
         if epoch is not None:
             entropy = np.random.SeedSequence((self.seed, epoch, index))
             self.pipeline.set_random_seed(int(entropy.generate_state(1)[0]))
-        index, photograph = self._read(index)
-        return self._sample(index, photograph)
 
     def _read(self, index: int) -> tuple[int, NDArray[np.uint8] | None]:
         """The photograph numbered ``index`` and its number; another one, or None, where it is skipped.
@@ -75,8 +78,8 @@ class ImageDataset(Dataset[Sample]):
         Raises:
             ImageError: it cannot be read, and is not to be skipped; or none can.
         """
-        for step in range(len(self)):
-            number = (index + step) % len(self)
+        for step in range(self.annotations.num_images):
+            number = (index + step) % self.annotations.num_images
             hw = self.annotations.image_hw[number]
             try:
                 expected = (int(hw[0]), int(hw[1]))
@@ -87,12 +90,17 @@ class ImageDataset(Dataset[Sample]):
                 self.skipped[number] = True
                 if not self.train:
                     return number, None
-        raise ImageError(f"{self.annotations.images_dir}: not one of {len(self)} photographs can be read")
+        raise ImageError(
+            f"{self.annotations.images_dir}: not one of {self.annotations.num_images} photographs can be read"
+        )
 
-    def _sample(self, index: int, photograph: NDArray[np.uint8] | None) -> Sample:
+    def _sample(self, index: int, photograph: NDArray[np.uint8] | None, **targets: Any) -> Sample:
+        """``targets`` are what the pipeline needs beside ``start``'s."""
         original_hw = (int(self.annotations.image_hw[index, 0]), int(self.annotations.image_hw[index, 1]))
         is_blank = photograph is None
-        drawn = self.pipeline(**start(np.zeros((*original_hw, 3), np.uint8) if photograph is None else photograph))
+        drawn = self.pipeline(
+            **start(np.zeros((*original_hw, 3), np.uint8) if photograph is None else photograph), **targets
+        )
         image, matrix = drawn["image"], drawn["matrix"]
         hw = image.shape[:2]
         rows = self.annotations.people(index)

@@ -77,7 +77,7 @@ def _reduction(config: NetworkConfig) -> nn.Sequential:
     """Pools to ``downsampling``, then the two fine-tuning convolutions: 512 -> 256 -> 128 channels."""
     steps = math.log2(config.downsampling / STRIDE) if config.downsampling > 0 else -1.0
     if steps < 0 or not steps.is_integer():
-        raise ValueError(f"paper.network.downsampling={config.downsampling}: must be 8, 16, 32, …")
+        raise ValueError(f"model.network.downsampling={config.downsampling}: must be 8, 16, 32, …")
     # choice: the paper says only "downsample factor 16"; pooling after conv4_2 leaves the parameters as they are.
     pools = [nn.MaxPool2d(2) for _ in range(int(steps))]
     channels, wide = trunk_channels(config.backbone, config.backbone_width), 2 * config.feature_channels

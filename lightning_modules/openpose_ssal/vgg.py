@@ -58,7 +58,7 @@ def load_vgg_weights(trunk: nn.Sequential, name: Vgg, weights: str) -> None:
     misfit = [key for key in wanted if key not in found or found[key].shape != wanted[key].shape]
     if misfit:
         raise ValueError(
-            f"paper.network.weights={weights}: {len(misfit)} of {len(wanted)} tensors of {name.value} are missing or "
+            f"model.network.weights={weights}: {len(misfit)} of {len(wanted)} tensors of {name.value} are missing or "
             f"of another shape, first features.{misfit[0]}; use torchvision's {name.value} and backbone_width=1"
         )
     trunk.load_state_dict(found)
@@ -71,9 +71,9 @@ def _imagenet_weights(name: Vgg) -> Mapping[str, Tensor]:
         return timm.create_model(f"{name.value}.tv_in1k", pretrained=True).state_dict()
     except Exception as error:  # the hub's client raises a dozen kinds for one cause: no file and no network
         raise ValueError(
-            f"paper.network.weights=imagenet: {name.value}'s weights could not be fetched "
+            f"model.network.weights=imagenet: {name.value}'s weights could not be fetched "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}); "
-            f"download torchvision's {name.value} elsewhere and set paper.network.weights to the file, "
+            f"download torchvision's {name.value} elsewhere and set model.network.weights to the file, "
             "or to null for random weights"
         ) from error
 
@@ -82,7 +82,7 @@ def _file_weights(path: Path) -> Mapping[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises KeyError, EOFError, UnpicklingError and RuntimeError for broken files
-        raise ValueError(f"paper.network.weights={path}: cannot be read as a state dict ({error})") from error
+        raise ValueError(f"model.network.weights={path}: cannot be read as a state dict ({error})") from error
     if not isinstance(state, Mapping):
-        raise ValueError(f"paper.network.weights={path}: holds a {type(state).__name__}, not a state dict")
+        raise ValueError(f"model.network.weights={path}: holds a {type(state).__name__}, not a state dict")
     return state

@@ -1,0 +1,123 @@
+"""The main-person view of bottom-up training: one sample is one person in the middle of a square, with all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import albumentations as A
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.annotations import Annotations
+from datamodules.augmentation import Frame, Warp, color_transforms, fill_color
+from datamodules.config import DataConfig, View
+from datamodules.image_dataset import ImageDataset, Sample
+from datamodules.sampler import Draw
+from datamodules.skeleton import Skeleton
+
+_MIN_KEYPOINTS = 5
+_MIN_AREA = 32.0**2
+_MIN_DISTANCE = 0.3
+
+
+def main_people(annotations: Annotations) -> NDArray[np.int64]:
+    """Rows of the people who each make a training sample, as the CMU pipeline chooses them; ascending.
+
+    A person with at least 5 labelled keypoints and an area of at least 32² pixels, unless an earlier main person of the
+    same photograph is near: their boxes' centres closer than 0.3 of the earlier one's width.
+    """
+    boxes = annotations.boxes
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    reach = _MIN_DISTANCE * (boxes[:, 2] - boxes[:, 0])
+    large = ((annotations.visibility > 0).sum(axis=1) >= _MIN_KEYPOINTS) & (annotations.areas >= _MIN_AREA)
+    candidates = np.flatnonzero(large & ~annotations.is_crowd)
+    image = np.searchsorted(annotations.offsets, candidates, side="right")
+    chosen: list[int] = []
+    before: list[int] = []
+    for position, row in enumerate(candidates.tolist()):
+        if position == 0 or image[position] != image[position - 1]:
+            before = []
+        if (np.linalg.norm(centres[before] - centres[row], axis=1) >= reach[before]).all():
+            before.append(row)
+            chosen.append(row)
+    return np.array(chosen, dtype=np.int64)
+
+
+class MainPersonWarp(Warp):
+    """Centres a person in a frame of ``hw`` pixels, its box ``height`` times as high as the frame, then augments.
+
+    One more target than ``Warp``: ``main_box`` f32 [4], x0 y0 x1 y1, which stays as it is.
+    """
+
+    def __init__(self, hw: tuple[int, int], height: float, config: DataConfig) -> None:
+        super().__init__(
+            resize=config.resize,
+            size=config.size,
+            max_size=config.max_size,
+            train_size=None,
+            augmentation=config.augmentation,
+            fill=fill_color(config.mean),
+        )
+        self.hw = hw
+        self.height = height
+
+    @property
+    def targets(self) -> dict[str, Any]:
+        return {**super().targets, "main_box": self.apply_to_main_box}
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        x0, y0, x1, y1 = (float(value) for value in data["main_box"])
+        factor = self.height * self.hw[0] / (y1 - y0)
+        mirror = self.py_random.random() < self.augmentation.flip
+        # Around the person instead of around the photograph: as if the photograph were twice their centre.
+        warp = self._draw(Frame((factor, factor), self.hw), y0 + y1, x0 + x1, mirror)
+        return {"warp": warp, "input_hw": self.hw, "mirror": mirror}
+
+    def apply_to_main_box(self, main_box: NDArray, **params: Any) -> NDArray:
+        return main_box
+
+
+class MainPersonDataset(ImageDataset):
+    """Training samples around the main people of ``annotations``, ``config.crop_size`` pixels; see ``ImageDataset``.
+
+    ``meta.sample_id`` counts main people. Photographs without one are left out.
+
+    Raises:
+        ValueError: nobody is a main person.
+    """
+
+    def __init__(self, annotations: Annotations, config: DataConfig, skeleton: Skeleton, *, seed: int = 0) -> None:
+        rows = main_people(annotations)
+        if not len(rows):
+            raise ValueError(
+                f"{annotations.file}: nobody has the {_MIN_KEYPOINTS} labelled keypoints and the area of "
+                f"{_MIN_AREA:.0f} pixels that data.view={View.main_person.value} trains on; use data.view=image"
+            )
+        numbers = np.searchsorted(annotations.offsets, rows, side="right") - 1
+        super().__init__(annotations.select(np.unique(numbers)), config, skeleton, train=True, seed=seed)
+        self.rows = main_people(self.annotations)
+        self.numbers = np.searchsorted(self.annotations.offsets, self.rows, side="right") - 1
+        hw = (config.crop_size[0], config.crop_size[1])
+        warp = MainPersonWarp(hw, config.main_person_height, config)
+        self.pipeline = A.Compose([*color_transforms(config.augmentation.color), warp])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: int | Draw) -> Sample:
+        index, epoch = key if isinstance(key, tuple) else (key, None)
+        self._seed(index, epoch)
+        number, photograph = self._read(int(self.numbers[index]))
+        if number != self.numbers[index]:  # unreadable and skipped: someone of the next readable photograph
+            index = int(np.searchsorted(self.numbers, number))
+        sample = self._sample(number, photograph, main_box=self.annotations.boxes[self.rows[index]])
+        return sample._replace(meta=sample.meta._replace(sample_id=sample.meta.sample_id.new_tensor(index)))
+
+
+def main_person_view(
+    annotations: Annotations, config: DataConfig, skeleton: Skeleton, *, train: bool, seed: int = 0
+) -> ImageDataset:
+    """Main people in training, whole photographs in evaluation."""
+    if train:
+        return MainPersonDataset(annotations, config, skeleton, seed=seed)
+    return ImageDataset(annotations, config, skeleton, train=False, seed=seed)
