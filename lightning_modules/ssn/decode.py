@@ -1,0 +1,82 @@
+"""From heatmaps of a crop to a person in the photograph: the way back of ``targets.py``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules.contracts import PoseBatch, Predictions
+from datamodules.skeleton import Skeleton
+from lightning_modules.shared.oks import oks_nms
+from lightning_modules.shared.peaks import argmax_peaks, dark_peaks, quarter_peaks
+from lightning_modules.ssn.config import DecodeConfig, SubPixel
+from lightning_modules.ssn.targets import to_pixels
+
+
+@torch.no_grad()
+def decode(heatmap_s4: Tensor, batch: PoseBatch, config: DecodeConfig, sigma: float) -> Predictions:
+    """One person per crop.
+
+    Args:
+        heatmap_s4: [B, K, H/4, W/4], averaged with the mirror image's where that is wanted.
+        batch: the crops.
+        config: how to decode.
+        sigma: of the targets' Gaussians, cells.
+
+    Returns:
+        Q = 1. A keypoint's score is its peak; the person's, box score × mean of the keypoint scores above
+        ``rescore_threshold`` (0 if there is none).
+    """
+    points, scores = _peaks(heatmap_s4.float(), config.sub_pixel, sigma)
+    meta = batch.meta
+    keypoints = _to_photograph(to_pixels(points), meta.to_original)
+    corners = _to_photograph(batch.persons.boxes[:, 0].unflatten(1, (2, 2)), meta.to_original)
+    return Predictions(
+        keypoints=torch.cat([keypoints, scores[..., None]], dim=-1)[:, None],
+        scores=(meta.detection_score * _confidence(scores, config.rescore_threshold))[:, None],
+        is_valid=torch.ones(len(scores), 1, dtype=torch.bool, device=scores.device),
+        sample_id=meta.sample_id,
+        image_id=meta.image_id,
+        boxes=torch.cat([corners.amin(1), corners.amax(1)], dim=1)[:, None],
+    )
+
+
+class SuppressDuplicates:
+    """OKS-NMS over the people of one photograph, wherever their crops were evaluated.
+
+    Args:
+        skeleton: gives the OKS sigmas.
+        threshold: OKS above which the lower-scored of two goes.
+    """
+
+    def __init__(self, skeleton: Skeleton, threshold: float) -> None:
+        self.sigmas = torch.tensor(skeleton.sigmas)
+        self.threshold = threshold
+
+    def __call__(self, keypoints: NDArray[Any], scores: NDArray[Any], areas: NDArray[Any]) -> NDArray[Any]:
+        """``keypoints`` f32 [n, K, 3], ``scores`` and ``areas`` f32 [n] -> bool [n], who stays. n may be 0."""
+        points, values, sizes = (torch.from_numpy(array)[None] for array in (keypoints[..., :2], scores, areas))
+        is_valid = torch.ones_like(values, dtype=torch.bool)
+        return oks_nms(points, values, sizes, is_valid, self.sigmas, self.threshold)[0].numpy()
+
+
+def _peaks(heatmap: Tensor, sub_pixel: SubPixel, sigma: float) -> tuple[Tensor, Tensor]:
+    if sub_pixel is SubPixel.dark:
+        return dark_peaks(heatmap, sigma)
+    return argmax_peaks(heatmap) if sub_pixel is SubPixel.argmax else quarter_peaks(heatmap)
+
+
+def _to_photograph(points: Tensor, to_original: Tensor) -> Tensor:
+    """[B, N, 2] by the maps [B, 2, 3]."""
+    return points @ to_original[:, :, :2].mT + to_original[:, None, :, 2]
+
+
+def _confidence(scores: Tensor, threshold: float) -> Tensor:
+    """[B, K] -> [B]: mean of the scores above ``threshold``; 1 everywhere at a threshold of 1."""
+    if threshold >= 1:
+        return torch.ones_like(scores[:, 0])
+    is_counted = scores > threshold
+    return (scores * is_counted).sum(1) / is_counted.sum(1).clamp_min(1)

@@ -1,0 +1,58 @@
+"""Ground truth of a batch of person crops as heatmaps; ``decode.py`` is the way back.
+
+Frame: heatmap index u stands for the input coordinate 4 (u + 0.5), the centre of the four pixels under a cell. A mirror
+image's heatmap is then the mirrored heatmap, without the shift by a cell that SimpleBaseline's x / 4 needs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from datamodules.contracts import Persons
+
+STRIDE = 4
+
+
+class Targets(NamedTuple):
+    heatmap_s4: Tensor
+    """f32 [B, K, H/4, W/4] in [0, 1]; zero where the keypoint is not labelled."""
+    weight: Tensor
+    """f32 [B, K]: 1 where labelled, visible or not, else 0."""
+
+
+@torch.no_grad()
+def encode_targets(persons: Persons, map_hw: tuple[int, int], sigma: float) -> Targets:
+    """Gaussians around the first (of a crop, the only) person's keypoints.
+
+    They stand on the keypoint itself, between cells. # choice: as in DARK; a rounded centre would cost up to half a
+    cell that no decoding could win back.
+
+    Args:
+        persons: of a batch; a sample without a real person has weight 0 everywhere.
+        map_hw: height and width of the heatmaps.
+        sigma: standard deviation, cells.
+    """
+    center = to_cells(persons.keypoints[:, 0].float())
+    is_labelled = (persons.visibility[:, 0] > 0) & persons.is_real[:, :1]
+    across, down = (_bell(center[..., axis], map_hw[1 - axis], sigma) for axis in (0, 1))
+    heatmap = down[..., :, None] * across[..., None, :] * is_labelled[..., None, None]
+    return Targets(heatmap, is_labelled.float())
+
+
+def to_cells(points: Tensor) -> Tensor:
+    """Input pixels -> heatmap indices."""
+    return points / STRIDE - 0.5
+
+
+def to_pixels(points: Tensor) -> Tensor:
+    """Heatmap indices -> input pixels."""
+    return (points + 0.5) * STRIDE
+
+
+def _bell(center: Tensor, length: int, sigma: float) -> Tensor:
+    """f32 [B, K] -> f32 [B, K, length]."""
+    distance = torch.arange(length, device=center.device) - center[..., None]
+    return torch.exp(-distance.square() / (2 * sigma**2))
