@@ -111,11 +111,11 @@ class FeatureShiftModule(nn.Module):
         """
         if self.is_inserted:
             return
-        norm = self.norm
-        assert norm.running_var is not None
-        assert norm.running_mean is not None
-        norm.weight.copy_((norm.running_var + norm.eps).sqrt())
-        norm.bias.copy_(norm.running_mean)
+        _forget_start(self.norm)
+        assert self.norm.running_var is not None
+        assert self.norm.running_mean is not None
+        self.norm.weight.copy_((self.norm.running_var + self.norm.eps).sqrt())
+        self.norm.bias.copy_(self.norm.running_mean)
         self.inserted.fill_(True)
         self.is_inserted = True
 
@@ -126,6 +126,18 @@ class FeatureShiftModule(nn.Module):
             return maps
         idle = torch.stack([parameter.sum() for parameter in self.parameters()]).sum() * 0.0
         return maps + idle.to(maps.dtype)
+
+
+def _forget_start(norm: nn.BatchNorm2d) -> None:
+    """Rid running statistics of the mean 0 and variance 1 they began with, after few batches still a large part."""
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    assert norm.num_batches_tracked is not None
+    assert norm.momentum is not None
+    kept = (1 - norm.momentum) ** norm.num_batches_tracked.float()
+    seen = torch.where(kept < 1, 1 - kept, 1.0)
+    norm.running_mean.div_(seen)
+    norm.running_var.copy_(torch.where(kept < 1, (norm.running_var - kept) / seen, norm.running_var))
 
 
 def _read_flag(module: FeatureShiftModule, _: object) -> None:

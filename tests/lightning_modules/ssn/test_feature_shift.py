@@ -98,15 +98,28 @@ def test_before_insertion_it_hands_its_input_through_and_has_zero_gradients():
     assert shift.eval()(maps) is maps
 
 
+@pytest.mark.parametrize("steps", [1, 60])
 @pytest.mark.parametrize(("training", "tolerance"), [(True, 0.05), (False, 1e-6)])  # a batch has its own statistics
-def test_insertion_is_the_identity_on_what_was_seen(training, tolerance):
-    shift = waiting().train(training)
+def test_insertion_is_the_identity_on_what_was_seen(steps, training, tolerance):
+    shift = waiting(steps).train(training)
     shift.insert()
     maps = seen()
     assert (shift(maps) - maps).norm() < tolerance * maps.norm()
     shift.train().zero_grad()
     shift(maps).square().sum().backward()
     assert shift.expand.weight.grad.abs().sum() > 0
+
+
+def test_statistics_are_those_of_what_was_seen():
+    torch.manual_seed(0)
+    maps, shift = seen(), waiting(0)
+    shift(maps)
+    shift.insert()
+    torch.testing.assert_close(shift.norm.bias, maps.mean((0, 2, 3)))
+    torch.testing.assert_close(shift.norm.weight, (maps.transpose(0, 1).flatten(1).var(1) + shift.norm.eps).sqrt())
+    untouched = waiting(0)
+    untouched.insert()
+    assert torch.equal(untouched.norm.running_var, torch.ones(4))
 
 
 def test_insertion_is_part_of_a_checkpoint_and_happens_once():
