@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
-from typing import List, Optional
+from typing import Any, List, Optional
 
 
 @dataclass
@@ -55,3 +55,14 @@ class OptimizerConfig:
     """Linear warm-up from this fraction of the rate."""
     clip_norm: Optional[float] = None
     """L2 norm of all gradients together; null is off."""
+
+
+def as_plain(config: Any) -> Any:
+    """A configuration as dicts, lists, strings and numbers, enums by name: what a ``weights_only`` checkpoint holds."""
+    if is_dataclass(config):
+        return {item.name: as_plain(getattr(config, item.name)) for item in fields(config)}
+    if isinstance(config, Enum):
+        return config.name
+    if isinstance(config, (list, tuple)):
+        return [as_plain(item) for item in config]
+    return config
