@@ -20,6 +20,11 @@ PAPERS: dict[str, Paper] = {
         config="lightning_modules.inspose.config:Config",
         module="lightning_modules.inspose.module:InsPose",
     ),
+    "openpose_ssal": Paper(
+        title="Self-Supervision and Spatial-Sequential Attention Based Loss for Multi-Person Pose Estimation",
+        config="lightning_modules.openpose_ssal.config:Config",
+        module="lightning_modules.openpose_ssal.module:OpenPoseSsal",
+    ),
 }
 
 

@@ -98,6 +98,8 @@ class Config:
     offset_gate: float = 0.4
     """Offsets are learnt where the target heatmap exceeds this; the same threshold says where a part is active."""
     self_supervision: SelfSupervision = SelfSupervision.paf_to_heatmap
+    converter_width: int = 128
+    """Channels inside a converter."""
     kl_form: KlForm = KlForm.generalised
     gamma: float = 9.0
     """γ of Eq. 14, the weight of a predicted map beside the one generated in its likeness."""
@@ -113,6 +115,8 @@ class Config:
     """Smallest width of the attention Gaussian, cells."""
     pdd_schedule: PddSchedule = PddSchedule.quadratic_b
 
+    rates_by_layer: bool = True
+    """Later stages learn four times as fast, biases twice as fast and undecayed, as in the CMU pipeline."""
     sigma: float = 7.0
     """Of a part's Gaussian: pixels at f_d = 8, in proportion to f_d otherwise."""
     paf_half_width: float = 8.0
@@ -142,3 +146,37 @@ class Config:
         if to_paf:
             weights |= {"generated_paf": 1.0, "paf_kl": 1.0}
         return {name: weight / divisor for name, weight in weights.items()}
+
+    def validate(self) -> None:
+        """Raise ``ValueError`` with one line that names the key, its value and what is possible."""
+        network, decode = self.network, self.decode
+        rules = (
+            ("network.stages", network.stages, network.stages >= 1, "at least one stage"),
+            ("network.downsampling", network.downsampling, network.downsampling in (8, 16, 32), "8, 16 or 32"),
+            ("network.backbone_width", network.backbone_width, network.backbone_width > 0, "above 0"),
+            (
+                "network.stage_kernel",
+                network.stage_kernel,
+                network.stage_kernel % 2 == 1 and network.stage_kernel > 0,
+                "an odd number",
+            ),
+            (
+                "network.weights",
+                network.weights,
+                network.weights is None or network.backbone_width == 1,
+                "null where network.backbone_width is not 1: no pretrained weights fit",
+            ),
+            ("gamma", self.gamma, self.gamma >= 0, "not negative"),
+            ("salm_alpha", self.salm_alpha, self.salm_alpha >= 0, "not negative"),
+            ("salm_min_sigma", self.salm_min_sigma, self.salm_min_sigma > 0, "above 0"),
+            ("sigma", self.sigma, self.sigma > 0, "above 0"),
+            ("paf_half_width", self.paf_half_width, self.paf_half_width > 0, "above 0"),
+            ("offset_gate", self.offset_gate, 0 < self.offset_gate < 1, "between 0 and 1"),
+            ("decode.scales", decode.scales, bool(decode.scales) and min(decode.scales) > 0, "positive numbers"),
+            ("decode.paf_samples", decode.paf_samples, decode.paf_samples >= 2, "at least 2"),
+            ("decode.max_candidates", decode.max_candidates, decode.max_candidates >= 1, "at least 1"),
+            ("decode.max_persons", decode.max_persons, decode.max_persons >= 1, "at least 1"),
+        )
+        for key, value, holds, possible in rules:
+            if not holds:
+                raise ValueError(f"model.{key}={value}: must be {possible}")

@@ -67,25 +67,26 @@ def decode(scales: Sequence[Scale], batch: PoseBatch, parts: Parts, config: Deco
     """
     with torch.autocast(batch.images.device.type, enabled=False):
         input_hw = batch.meta.input_hw
-        candidates, pafs, cell = _candidates(scales, batch.images.shape[-2:], input_hw, config)
+        candidates, pafs, cell = find_candidates(scales, batch, config)
         scores = limb_scores(candidates, pafs, cell, input_hw[:, 0].float(), parts, config)
         people = assemble(candidates, greedy_matching(scores), scores, parts, config)
         return _predictions(people, batch.meta, parts, batch.persons.keypoints.shape[2])
 
 
-def _candidates(
-    scales: Sequence[Scale], size: Sequence[int], input_hw: Tensor, config: DecodeConfig
+def find_candidates(
+    scales: Sequence[Scale], batch: PoseBatch, config: DecodeConfig
 ) -> tuple[Candidates, Tensor, Tensor]:
-    """Candidates, and the fields [B, L, 2, h, w] with their cells' size [B] in frame pixels."""
+    """Candidates, and the fields f32 [B, L, 2, h, w] with the size of their cells f32 [B] in frame pixels."""
+    height, width = batch.images.shape[-2:]
+    input_hw = batch.meta.input_hw
     threshold, limit = config.peak_threshold, config.max_candidates
     first = scales[0]
     if len(scales) == 1 and first.grid.offsets is not None:
         inside = _mask(first.grid.heatmaps, (input_hw / first.grid.cell[:, None]).ceil())
         candidates = grid_candidates(first.grid._replace(heatmaps=inside), threshold, limit)
         return candidates, first.pafs, first.grid.cell
-    frame = (int(size[0]), int(size[1]))
-    enlarged = [resample(scale.grid.heatmaps, scale.grid.cell, frame) for scale in scales]
-    fields = [resample(scale.pafs.flatten(1, 2), scale.grid.cell, frame) for scale in scales]
+    enlarged = [resample(scale.grid.heatmaps, scale.grid.cell, (height, width)) for scale in scales]
+    fields = [resample(scale.pafs.flatten(1, 2), scale.grid.cell, (height, width)) for scale in scales]
     heatmaps = _mask(torch.stack(enlarged).mean(0), input_hw)
     pafs = torch.stack(fields).mean(0).unflatten(1, first.pafs.shape[1:3])
     candidates = frame_candidates(heatmaps, threshold, limit)
