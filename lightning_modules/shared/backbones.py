@@ -25,7 +25,8 @@ class Backbone(nn.Module):
 
     Args:
         config: name, weights and what is frozen.
-        out_strides: each a stride the model has features at.
+        out_strides: each a stride the model has features at; where dilation gives it to several stages, the last one's.
+        dilated_to: stages below this stride are dilated instead of strided; None leaves the model as it is.
 
     Attributes:
         channels: of the returned maps, in the order of ``out_strides``.
@@ -35,9 +36,11 @@ class Backbone(nn.Module):
             do not fit.
     """
 
-    def __init__(self, config: BackboneConfig, out_strides: Sequence[int] = (8, 16, 32)) -> None:
+    def __init__(
+        self, config: BackboneConfig, out_strides: Sequence[int] = (8, 16, 32), *, dilated_to: int | None = None
+    ) -> None:
         super().__init__()
-        self.body = _create(config, out_strides)
+        self.body = _create(config, out_strides, dilated_to)
         self.channels: tuple[int, ...] = tuple(_features(self.body).channels())
         _drop_unused_fusion(self.body, out_strides)
         self._frozen = _first_stages(self.body, config)
@@ -67,12 +70,12 @@ def _features(body: nn.Module) -> Any:
     return body.feature_info
 
 
-def _create(config: BackboneConfig, out_strides: Sequence[int]) -> nn.Module:
+def _create(config: BackboneConfig, out_strides: Sequence[int], dilated_to: int | None) -> nn.Module:
     if not timm.is_model(config.name):
         near = timm.list_models(f"*{config.name.split('.')[0][:8]}*")[:3]
         hint = f"; near it: {', '.join(near)}" if near else ""
         raise BackboneError(f"model.backbone.name={config.name}: timm has no such model{hint}")
-    options: dict = {"features_only": True}
+    options: dict = {"features_only": True} | ({} if dilated_to is None else {"output_stride": dilated_to})
     if config.name.startswith("hrnet"):
         options["feature_location"] = ""  # the branches themselves, without the classifier's widened copies
     with torch.device("meta"):
@@ -80,7 +83,7 @@ def _create(config: BackboneConfig, out_strides: Sequence[int]) -> nn.Module:
     missing = [stride for stride in out_strides if stride not in strides]
     if missing:
         raise BackboneError(f"model.backbone.name={config.name}: no features at stride {missing[0]}, it has {strides}")
-    options["out_indices"] = tuple(strides.index(stride) for stride in out_strides)
+    options["out_indices"] = tuple(len(strides) - 1 - strides[::-1].index(stride) for stride in out_strides)
     if config.weights != "imagenet":
         model = timm.create_model(config.name, **options)
         if config.weights is not None:

@@ -126,3 +126,14 @@ def test_packaged_weights_of_lite0_fit_by_order() -> None:
     assert torch.equal(body["bn1.running_var"], packaged["_bn0.running_var"])
     assert torch.equal(body["blocks.6.0.conv_pwl.weight"], packaged["_blocks.15._project_conv.weight"])
     assert torch.equal(body["blocks.2.1.bn2.bias"], packaged["_blocks.4._bn1.bias"])
+
+
+def test_dilated_stage_keeps_the_stride_and_the_weights_of_the_plain_one() -> None:
+    torch.manual_seed(0)
+    config = BackboneConfig("resnet18", weights=None, frozen_stages=0)
+    plain, dilated = Backbone(config, (32,)).eval(), Backbone(config, (16,), dilated_to=16).eval()
+    dilated.load_state_dict(plain.state_dict())
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        assert dilated(images)[0].shape == (1, 512, 4, 6)
+    assert dilated.channels == (512,)
