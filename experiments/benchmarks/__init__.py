@@ -1,0 +1,1 @@
+"""Hot paths against their naive form, in one run, as ratios."""

@@ -1,0 +1,110 @@
+"""SSA's fused attention with a few fp32 rows against full weights in every layer.
+
+    python -m experiments.benchmarks.ssa_attention
+
+Six encoder layers, d = 192, forward and backward of one image with 136 labelled keypoints (8 people). The naive form
+materialises every layer's L × L weights, as reading them from ``nn.MultiheadAttention`` does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from lightning_modules.ssa.attention import Encoder, attention_rows, position_embedding
+
+WIDTH, LAYERS, ROWS = 192, 6, 136
+
+
+class FullWeights(nn.Module):
+    """The same encoder on PyTorch's attention, weights asked for in every layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(WIDTH, 1, 2 * WIDTH, 0.1, batch_first=True) for _ in range(LAYERS)
+        )
+
+    def forward(self, tokens: Tensor, position: Tensor) -> tuple[Tensor, list[Tensor]]:
+        weights = []
+        layer: Any
+        for layer in self.layers:
+            query = tokens + position
+            mixed, attention = layer.self_attn(query, query, tokens, need_weights=True)
+            weights.append(attention)
+            tokens = layer.norm1(tokens + layer.dropout1(mixed))
+            expanded = layer.linear2(layer.dropout(layer.activation(layer.linear1(tokens))))
+            tokens = layer.norm2(tokens + layer.dropout2(expanded))
+        return tokens, weights
+
+
+def ours(encoder: Encoder, features: Tensor, cells: Tensor) -> Tensor:
+    encoded = encoder(features)
+    return encoded.tokens.square().mean() + attention_rows((encoded.layers[3],), cells).square().mean()
+
+
+def naive(encoder: FullWeights, features: Tensor, cells: Tensor) -> Tensor:
+    position = position_embedding(features.shape[2], features.shape[3], WIDTH)
+    tokens, weights = encoder(features.flatten(2).transpose(1, 2), position)
+    return tokens.square().mean() + weights[3][:, cells[0]].square().mean()
+
+
+def kept_for_backward(run: Callable[[], Tensor], module: nn.Module) -> int:
+    """Bytes of the different tensors that autograd keeps, parameters left out."""
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = run()
+    del loss
+    return sum(kept.values())
+
+
+def seconds(run: Callable[[], Tensor], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run().backward()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def measure(side: int, repeats: int) -> None:
+    features = torch.randn(1, WIDTH, side, side)
+    cells = torch.randint(0, side * side, (1, ROWS))
+    figures = []
+    forms: dict[str, tuple[nn.Module, Callable[..., Tensor]]] = {
+        "full weights": (FullWeights().train(), naive),
+        "rows asked": (Encoder(LAYERS, WIDTH, 2 * WIDTH, 1, 0.1).train(), ours),
+    }
+    for name, (module, forward) in forms.items():
+        run = partial(forward, module, features, cells)
+        kept = kept_for_backward(run, module)
+        figures.append((seconds(run, repeats), kept))
+        print(f"{side * side:5d} {name:>13} {1e3 * figures[-1][0]:8.0f} {kept / 1e6:22.0f}")
+    (slow, much), (fast, little) = figures
+    print(f"{side * side:5d} {'ratio':>13} {slow / fast:7.1f}x {much / little:21.1f}x")
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    print(f"{'L':>5} {'form':>13} {'ms':>8} {'kept for backward, MB':>22}")
+    for side in (40, 50):
+        measure(side, repeats=7)
+
+
+if __name__ == "__main__":
+    main()
