@@ -25,6 +25,16 @@ PAPERS: dict[str, Paper] = {
         config="lightning_modules.openpose_ssal.config:Config",
         module="lightning_modules.openpose_ssal.module:OpenPoseSsal",
     ),
+    "ssa": Paper(
+        title="Attend to Who You Are: Supervising Self-Attention for Keypoint Detection and Instance-Aware Association",
+        config="lightning_modules.ssa.config:Config",
+        module="lightning_modules.ssa.module:SSA",
+    ),
+    "ssa_refiner": Paper(
+        title="TransPose-R-A4, the single-person network of SSA's refinement",
+        config="lightning_modules.ssa.config:RefinerConfig",
+        module="lightning_modules.ssa.refiner_module:SinglePerson",
+    ),
 }
 
 

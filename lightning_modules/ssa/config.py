@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Dict, List, Optional
+from typing import List, Optional
 
 from lightning_modules.shared.config import BackboneConfig
 
@@ -53,6 +53,16 @@ class Refinement(Enum):
 
 
 @dataclass
+class LossWeights:
+    """Eq. 4."""
+
+    heatmap: float = 1.0
+    """α."""
+    mask: float = 0.01
+    """β; 0 is the naive model (Fig. 5)."""
+
+
+@dataclass
 class RefinerConfig:
     """TransPose-R-A4, the single-person network of the refinement rows."""
 
@@ -68,7 +78,6 @@ class RefinerConfig:
     box_padding: float = 1.25
     """A person crop covers the box of the predicted mask times this."""
     sigma: float = 2.0
-    loss_weights: Dict[str, float] = field(default_factory=lambda: {"heatmap": 1.0})
     flip_test: bool = True
     """Average with the mirror image at test."""
 
@@ -97,8 +106,6 @@ class DecodeConfig:
     refinement: Refinement = Refinement.none
     refiner: Optional[str] = None
     """Checkpoint of a run of paper ``ssa_refiner``; refinement needs it."""
-    refiner_network: RefinerConfig = field(default_factory=RefinerConfig)
-    """The network in that checkpoint."""
     agreement: float = 0.75
     """Keypoint similarity above which both networks mean the same joint."""
 
@@ -117,8 +124,7 @@ class Config:
     supervised_layer: int = 4
     """Counted from 1 (Table 4)."""
     supervision: Supervision = Supervision.shared
-    loss_weights: Dict[str, float] = field(default_factory=lambda: {"heatmap": 1.0, "mask": 0.01})
-    """α and β of Eq. 4; a mask weight of 0 is the naive model (Fig. 5)."""
+    loss_weights: LossWeights = field(default_factory=LossWeights)
     sigma: float = 2.0
     """Of a keypoint's Gaussian, heatmap cells of 4 pixels."""
     decode: DecodeConfig = field(default_factory=DecodeConfig)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import timm
 from torch import Tensor, nn
 
-from lightning_modules.shared.config import BackboneConfig
+from lightning_modules.shared.backbones import Backbone
 from lightning_modules.ssa.attention import Encoder, IndependentAttention, QueryKey
 from lightning_modules.ssa.config import Config, RefinerConfig, Supervision
 
@@ -24,14 +23,6 @@ class Output(NamedTuple):
     """Of every encoder layer."""
     grid: tuple[int, int]
     """H/r and W/r."""
-
-
-def _trunk(config: BackboneConfig, *, level: int, stride: int) -> tuple[nn.Module, int]:
-    pretrained = config.weights == "imagenet"
-    trunk: Any = timm.create_model(
-        config.name, pretrained=pretrained, features_only=True, out_indices=(level,), output_stride=stride
-    )
-    return trunk, trunk.feature_info.channels()[-1]
 
 
 class HeatmapHead(nn.Module):
@@ -74,8 +65,8 @@ class Network(nn.Module):
             )
         self.stride = config.stride
         self.supervised_index = config.supervised_layer - 1
-        self.backbone, channels = _trunk(config.backbone, level=4, stride=config.stride)
-        self.reduce = nn.Conv2d(channels, config.width, 1, bias=False)
+        self.backbone = Backbone(config.backbone, (config.stride,), dilated_to=config.stride)
+        self.reduce = nn.Conv2d(self.backbone.channels[0], config.width, 1, bias=False)
         self.encoder = Encoder(config.layers, config.width, config.feedforward, config.heads, config.dropout)
         independent = config.supervision is Supervision.independent
         self.independent = IndependentAttention(config.width, config.heads) if independent else None
@@ -83,7 +74,7 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Output:
         """Normalised images [B, 3, H, W]; H and W are multiples of the stride."""
-        features = self.reduce(self.backbone(images)[-1])
+        features = self.reduce(self.backbone(images)[0])
         height, width = features.shape[2:]
         encoded = self.encoder(features)
         if self.independent is None:
@@ -102,12 +93,12 @@ class Refiner(nn.Module):
 
     def __init__(self, config: RefinerConfig, num_keypoints: int) -> None:
         super().__init__()
-        self.backbone, channels = _trunk(config.backbone, level=2, stride=32)
-        self.reduce = nn.Conv2d(channels, config.width, 1, bias=False)
+        self.backbone = Backbone(config.backbone, (8,))
+        self.reduce = nn.Conv2d(self.backbone.channels[0], config.width, 1, bias=False)
         self.encoder = Encoder(config.layers, config.width, config.feedforward, config.heads, config.dropout)
         self.head = HeatmapHead(config.width, 1, num_keypoints)
 
     def forward(self, crops: Tensor) -> Tensor:
-        features = self.reduce(self.backbone(crops)[-1])
+        features = self.reduce(self.backbone(crops)[0])
         encoded = self.encoder(features)
         return self.head(encoded.tokens.transpose(1, 2).unflatten(2, features.shape[2:]))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
+
 import torch
-from torch import Tensor
+from omegaconf import OmegaConf
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_modules.ssa.config import RefinerConfig
+from datamodules.skeleton import Skeleton
+from lightning_modules.shared.peaks import average_flipped, quarter_peaks
+from lightning_modules.ssa.config import DecodeConfig, Refinement, RefinerConfig
 from lightning_modules.ssa.decode import People
 from lightning_modules.ssa.network import HEATMAP_STRIDE, Refiner
-from lightning_modules.ssa.peaks import find_peaks
 
 
 class PersonRefiner:
@@ -19,7 +24,7 @@ class PersonRefiner:
     A joint's score and a person's score stay what the bottom-up network gave them; a filled joint takes the refiner's.
 
     Args:
-        refiner: in eval mode, on the device of the images.
+        refiner: in eval mode; it follows the images to their device.
         config: of the refiner.
         sigmas: K OKS sigmas.
         flip_permutation: K joint indices of the mirror image.
@@ -58,7 +63,8 @@ class PersonRefiner:
         boxes, areas = mask_boxes(people.attention, input_hw, self.mask_threshold)
         crop_hw = (self.config.crop_size[0], self.config.crop_size[1])
         windows = crop_windows(boxes, crop_hw, self.config.box_padding)
-        proposed = self._propose(crop(image, windows, crop_hw))
+        flip = self.flip_permutation if self.config.flip_test else None
+        proposed = best_places(self.refiner.to(image.device), crop(image, windows, crop_hw), flip)
         scale = (windows[:, 2:] - windows[:, :2]) / proposed.new_tensor([crop_hw[1], crop_hw[0]])
         points = windows[:, None, :2] + proposed[..., :2] * scale[:, None]
         keypoints = update_keypoints(
@@ -71,14 +77,71 @@ class PersonRefiner:
         )
         return people._replace(keypoints=keypoints)
 
-    def _propose(self, crops: Tensor) -> Tensor:
-        """f32 [m, K, 3]: the best cell of each joint's heatmap, x and y in crop pixels, and its value."""
-        heatmaps = self.refiner(crops).float()
-        if self.config.flip_test:
-            mirrored = self.refiner(crops.flip(3)).float().flip(3)[:, self.flip_permutation]
-            heatmaps = (heatmaps + mirrored) / 2
-        best = find_peaks(heatmaps, window=1, threshold=0.0, max_candidates=1)
-        return torch.cat([best.points[:, :, 0], best.scores], dim=2)
+
+def build_person_refiner(config: DecodeConfig, skeleton: Skeleton) -> PersonRefiner | None:
+    """What ``config`` asks for; None without refinement.
+
+    Raises:
+        ValueError: refinement without a checkpoint, or one that is not a trained refiner of this skeleton.
+    """
+    if config.refinement is Refinement.none:
+        return None
+    if config.refiner is None:
+        raise ValueError(
+            f"model.decode.refinement={config.refinement.value} needs model.decode.refiner=CHECKPOINT "
+            f"of a run of --paper ssa_refiner"
+        )
+    refiner, refiner_config = load_refiner(Path(config.refiner), skeleton.num_keypoints)
+    return PersonRefiner(
+        refiner,
+        refiner_config,
+        sigmas=skeleton.sigmas,
+        flip_permutation=skeleton.flip_permutation,
+        fill=config.refinement is Refinement.fill,
+        agreement=config.agreement,
+        mask_threshold=config.mask_threshold,
+    )
+
+
+def load_refiner(path: Path, num_keypoints: int) -> tuple[Refiner, RefinerConfig]:
+    """The network of a checkpoint of paper ``ssa_refiner``, in eval mode without gradients, and its configuration.
+
+    Raises:
+        ValueError: no such file, another kind of checkpoint, or weights of another skeleton.
+    """
+    where = f"model.decode.refiner={path}"
+    if not path.is_file():
+        raise ValueError(f"{where}: no such file")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        parameters, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+    except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
+        raise ValueError(f"{where}: not a checkpoint of this suite") from error
+    if parameters.get("paper") != "ssa_refiner":
+        raise ValueError(f"{where}: a checkpoint of paper {parameters.get('paper')!r}, ssa_refiner is needed")
+    plain = OmegaConf.merge(OmegaConf.structured(RefinerConfig), parameters["config"], {"backbone": {"weights": None}})
+    config = OmegaConf.to_object(plain)
+    assert isinstance(config, RefinerConfig)
+    refiner = Refiner(config, num_keypoints)
+    prefix = "network."
+    try:
+        refiner.load_state_dict({key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)})
+    except RuntimeError as error:
+        raise ValueError(f"{where}: {str(error).splitlines()[-1].strip()}") from error
+    return refiner.eval().requires_grad_(False), config
+
+
+def best_places(refiner: nn.Module, crops: Tensor, flip_permutation: list[int] | None) -> Tensor:
+    """The best cell of each joint's heatmap: f32 [m, K, 3], x and y in crop pixels, and its value.
+
+    With ``flip_permutation`` the heatmaps are averaged with those of the mirrored crops.
+    """
+    heatmaps = refiner(crops).float()
+    if flip_permutation is not None:
+        mirrored = refiner(crops.flip(3)).float()
+        heatmaps = average_flipped(heatmaps, mirrored, torch.tensor(flip_permutation, device=crops.device))
+    points, scores = quarter_peaks(heatmaps)
+    return torch.cat([(points + 0.5) * HEATMAP_STRIDE, scores.clamp_min(0.0)[..., None]], dim=2)
 
 
 def mask_boxes(attention: Tensor, input_hw: tuple[int, int], threshold: float) -> tuple[Tensor, Tensor]:

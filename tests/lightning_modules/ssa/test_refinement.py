@@ -7,7 +7,14 @@ from torch import Tensor, nn
 from datamodules.skeleton import COCO
 from lightning_modules.ssa.config import RefinerConfig
 from lightning_modules.ssa.decode import People
-from lightning_modules.ssa.refinement import PersonRefiner, crop, crop_windows, mask_boxes, update_keypoints
+from lightning_modules.ssa.refinement import (
+    PersonRefiner,
+    best_places,
+    crop,
+    crop_windows,
+    mask_boxes,
+    update_keypoints,
+)
 
 
 def person(*joints: tuple[float, float, float]) -> Tensor:
@@ -102,15 +109,6 @@ class LeftHalfIsFirstJoint(nn.Module):
 
 
 def test_mirror_image_is_mirrored_back_with_sides_swapped() -> None:
-    refine = PersonRefiner(
-        LeftHalfIsFirstJoint(),  # type: ignore[arg-type]
-        RefinerConfig(),
-        sigmas=COCO.sigmas,
-        flip_permutation=COCO.flip_permutation,
-        fill=True,
-        agreement=0.75,
-        mask_threshold=0.4,
-    )
-    proposed = refine._propose(torch.zeros(1, 3, 256, 192))
+    proposed = best_places(LeftHalfIsFirstJoint(), torch.zeros(1, 3, 256, 192), list(COCO.flip_permutation))
     torch.testing.assert_close(proposed[0, 1], torch.tensor([42.0, 82.0, 0.5]))
     torch.testing.assert_close(proposed[0, 2], torch.tensor([192 - 42.0, 82.0, 0.5]))

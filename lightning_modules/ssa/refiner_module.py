@@ -1,0 +1,88 @@
+"""TransPose-R-A4, the single-person network of SSA's refinement rows, as a LightningModule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from datamodules.contracts import PoseBatch, Predictions
+from datamodules.skeleton import Skeleton
+from lightning_modules.shared.config import OptimizerConfig, as_plain
+from lightning_modules.shared.optim import build_optimizer
+from lightning_modules.ssa.config import RefinerConfig
+from lightning_modules.ssa.network import HEATMAP_STRIDE, Refiner
+from lightning_modules.ssa.refinement import best_places
+from lightning_modules.ssa.targets import draw_heatmaps
+from losses.heatmap_mse import HeatmapMSE
+
+LEAST_JOINT_SCORE = 0.2
+
+
+class SinglePerson(pl.LightningModule):
+    """Heatmap regression on person crops, squared error over labelled joints.
+
+    A person scores its box's score times the mean of the joint scores above 0.2.
+
+    Args:
+        config: knobs of the network.
+        optimizer: optimizer and schedule.
+        skeleton: keypoints and how they mirror.
+
+    Raises:
+        ValueError: impossible configuration; weights that are not there.
+    """
+
+    def __init__(self, config: RefinerConfig, optimizer: OptimizerConfig, skeleton: Skeleton) -> None:
+        super().__init__()
+        plain = {"config": as_plain(config), "optimizer": as_plain(optimizer), "skeleton": as_plain(skeleton)}
+        self.save_hyperparameters({"paper": "ssa_refiner", **plain}, logger=False)
+        self.config = config
+        self.optimizer_config = optimizer
+        self.skeleton = skeleton
+        self.network = Refiner(config, skeleton.num_keypoints)
+        self.criterion = HeatmapMSE()
+
+    def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+        height, width = batch.images.shape[2:]
+        is_labelled = batch.persons.visibility > 0
+        targets = draw_heatmaps(
+            batch.persons.keypoints,
+            is_labelled,
+            (height // HEATMAP_STRIDE, width // HEATMAP_STRIDE),
+            self.config.sigma,
+        )
+        loss = self.criterion(self.network(batch.images), targets, is_labelled[:, 0].float())
+        self.log("train/loss", loss.detach(), batch_size=len(batch.images), prog_bar=True)
+        return loss
+
+    def predict(self, batch: PoseBatch) -> Predictions:
+        """One person per crop."""
+        flip = list(self.skeleton.flip_permutation) if self.config.flip_test else None
+        places = best_places(self.network, batch.images, flip)
+        matrix = batch.meta.to_original[:, None]
+        points = (matrix[..., :2] @ places[..., :2, None])[..., 0] + matrix[..., 2]
+        scores = places[..., 2]
+        counted = scores * (scores > LEAST_JOINT_SCORE)
+        mean = counted.sum(1) / (counted > 0).sum(1).clamp_min(1)
+        return Predictions(
+            keypoints=torch.cat([points, scores[..., None]], dim=2)[:, None],
+            scores=(mean * batch.meta.detection_score)[:, None],
+            is_valid=torch.ones(len(places), 1, dtype=torch.bool, device=places.device),
+            sample_id=batch.meta.sample_id,
+            image_id=batch.meta.image_id,
+        )
+
+    def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:  # type: ignore[override]
+        return self.predict(batch)
+
+    def test_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:  # type: ignore[override]
+        return self.predict(batch)
+
+    def predict_step(self, batch: PoseBatch, batch_idx: int = 0) -> Predictions:
+        return self.predict(batch)
+
+    def configure_optimizers(self) -> Any:
+        return build_optimizer(self.parameters(), self.optimizer_config, self.trainer)
