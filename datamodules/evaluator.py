@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,10 @@ MAX_DETECTIONS = 20
 """COCO scores the 20 best people of an image."""
 
 
+Suppress = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""The n people of an image (f32 [n, K, 3] keypoints, [n] scores, [n] areas of their boxes) -> bool [n], who stays."""
+
+
 class EvaluationError(ValueError):
     """Ground truth that cannot be scored, or predictions that do not belong to it."""
 
@@ -37,6 +41,8 @@ class ScoredSample(NamedTuple):
     """f32 [n, K, 3], x, y, score in the photograph's continuous pixels."""
     scores: np.ndarray
     """f32 [n]."""
+    areas: np.ndarray
+    """f32 [n], of the predicted boxes, or of the keypoints' extent where none are predicted."""
     masks: list[RunLengths] | None = None
     """n run lengths at the photograph's size, where masks are predicted."""
 
@@ -55,6 +61,7 @@ class CocoKeypointEvaluator:
         annotation_file: COCO keypoint annotations.
         image_ids: score these images only; None is every image of the file.
         skeleton: gives K and the OKS sigmas.
+        suppress: leaves duplicates out, where people of one image come from several samples. None keeps all.
 
     Raises:
         EvaluationError: the file cannot be read, has no person category, lacks an image of ``image_ids``, or holds an
@@ -62,10 +69,16 @@ class CocoKeypointEvaluator:
     """
 
     def __init__(
-        self, annotation_file: str | Path, *, image_ids: Iterable[int] | None = None, skeleton: Skeleton = COCO
+        self,
+        annotation_file: str | Path,
+        *,
+        image_ids: Iterable[int] | None = None,
+        skeleton: Skeleton = COCO,
+        suppress: Suppress | None = None,
     ) -> None:
         self.annotation_file = Path(annotation_file)
         self.skeleton = skeleton
+        self.suppress = suppress
         content = _read(self.annotation_file)
         self._category_id = _person_category(content, self.annotation_file)
         self._known_ids = {int(image["id"]) for image in content["images"]}
@@ -99,6 +112,7 @@ class CocoKeypointEvaluator:
         is_finite = np.isfinite(scores) & np.isfinite(keypoints).all(axis=(2, 3))
         self.num_dropped += int((is_valid & ~is_finite).sum())
         is_kept = is_valid & is_finite
+        boxes = None if predictions.boxes is None else predictions.boxes.detach().float().cpu().numpy()
         for row, (sample_id, image_id) in enumerate(zip(sample_ids.tolist(), image_ids.tolist(), strict=True)):
             if image_id not in self._known_ids:
                 raise EvaluationError(f"{self.annotation_file}: predictions name image id {image_id}, not in the file")
@@ -106,7 +120,9 @@ class CocoKeypointEvaluator:
                 continue
             kept = is_kept[row]
             masks = None if predictions.masks is None else _kept_masks(predictions.masks[row], kept)
-            self._samples[sample_id] = ScoredSample(image_id, keypoints[row, kept], scores[row, kept], masks)
+            found = keypoints[row, kept]
+            areas = _extent_areas(found) if boxes is None else _box_areas(boxes[row, kept])
+            self._samples[sample_id] = ScoredSample(image_id, found, scores[row, kept], areas, masks)
 
     def state(self) -> dict[int, ScoredSample]:
         """Everything taken in so far by ``sample_id``: picklable, for ``merge`` in another process."""
@@ -123,12 +139,11 @@ class CocoKeypointEvaluator:
         Keypoints are pixel indices (0.5 less than continuous), rounded to a thousandth of a pixel; ``compute`` scores
         just these. The order does not depend on the order of ``update`` and ``merge``.
         """
-        people: dict[int, list[tuple[float, np.ndarray]]] = {}
+        people: dict[int, list[ScoredSample]] = {}
         wanted = set(self.image_ids)
         for _, sample in sorted(self._samples.items()):
             if sample.image_id in wanted:
-                found = zip(sample.scores.tolist(), sample.keypoints, strict=True)
-                people.setdefault(sample.image_id, []).extend(found)
+                people.setdefault(sample.image_id, []).append(sample)
         return [
             {
                 "image_id": image_id,
@@ -136,9 +151,19 @@ class CocoKeypointEvaluator:
                 "keypoints": _to_pixel_indices(keypoints),
                 "score": score,
             }
-            for image_id, found in sorted(people.items())
-            for score, keypoints in sorted(found, key=lambda person: -person[0])[:MAX_DETECTIONS]
+            for image_id, samples in sorted(people.items())
+            for score, keypoints in self._best(samples)
         ]
+
+    def _best(self, samples: list[ScoredSample]) -> list[tuple[float, np.ndarray]]:
+        """Score and keypoints of the people of an image, best first."""
+        keypoints = np.concatenate([sample.keypoints for sample in samples])
+        scores = np.concatenate([sample.scores for sample in samples])
+        areas = np.concatenate([sample.areas for sample in samples])
+        order = np.argsort(-scores, kind="stable")
+        if self.suppress is not None:
+            order = order[self.suppress(keypoints[order], scores[order], areas[order])]
+        return [(float(scores[row]), keypoints[row]) for row in order[:MAX_DETECTIONS]]
 
     def compute(self) -> dict[str, float]:
         """COCO's ten figures in [0, 1], named as in ``FIGURES``; with masks also ``segm/AP`` and its kin.
@@ -278,6 +303,14 @@ def _to_host(predictions: Predictions) -> tuple[np.ndarray, ...]:
 
 def _kept_masks(masks: tuple[torch.Tensor, ...], is_kept: np.ndarray) -> list[RunLengths]:
     return encode_masks(mask for mask, kept in zip(masks, is_kept[: len(masks)].tolist(), strict=True) if kept)
+
+
+def _box_areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(axis=1)
+
+
+def _extent_areas(keypoints: np.ndarray) -> np.ndarray:
+    return np.ptp(keypoints[..., :2], axis=1).prod(axis=1)
 
 
 def _to_pixel_indices(keypoints: np.ndarray) -> list[float]:

@@ -12,6 +12,8 @@ class Paper(NamedTuple):
     """``module:Config`` dataclass; imports no torch."""
     module: str
     """``module:LightningModule`` class, constructed as ``(config, optimizer, skeleton)``."""
+    callbacks: tuple[str, ...] = ()
+    """``module:Callback`` classes its training needs, constructed as ``(config,)``."""
 
 
 PAPERS: dict[str, Paper] = {
@@ -34,6 +36,15 @@ PAPERS: dict[str, Paper] = {
         title="TransPose-R-A4, the single-person network of SSA's refinement",
         config="lightning_modules.ssa.config:RefinerConfig",
         module="lightning_modules.ssa.refiner_module:SinglePerson",
+    ),
+    "ssn": Paper(
+        title="Spatial Shortcut Network for Human Pose Estimation",
+        config="lightning_modules.ssn.config:Config",
+        module="lightning_modules.ssn.module:SpatialShortcutNetwork",
+        callbacks=(
+            "callbacks.delayed_fsm_insertion:DelayedFsmInsertion",
+            "callbacks.offset_lr_decay:OffsetLrDecay",
+        ),
     ),
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Dict
 
 from lightning_modules.shared.config import BackboneConfig
 
@@ -92,6 +91,11 @@ class DecodeConfig:
 
 
 @dataclass
+class LossWeights:
+    heatmap: float = 1.0
+
+
+@dataclass
 class Config:
     architecture: Architecture = Architecture.ssn
     backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(name="resnet50_gn", frozen_stages=0))
@@ -101,5 +105,5 @@ class Config:
     early_predictors: EarlyPredictor = EarlyPredictor.bottleneck
     sigma: float = 2.0
     """Of a keypoint's Gaussian, heatmap cells of 4 pixels; 3 at 384×288."""
-    loss_weights: Dict[str, float] = field(default_factory=lambda: {"heatmap": 1.0})
+    loss_weights: LossWeights = field(default_factory=LossWeights)
     decode: DecodeConfig = field(default_factory=DecodeConfig)

@@ -27,8 +27,8 @@ def decode(heatmap_s4: Tensor, batch: PoseBatch, config: DecodeConfig, sigma: fl
         sigma: of the targets' Gaussians, cells.
 
     Returns:
-        Q = 1. A keypoint's score is its peak; the person's, box score × mean of the keypoint scores above
-        ``rescore_threshold`` (0 if there is none).
+        Q = 1, valid where the crop's person is real. A keypoint's score is its peak; the person's, box score × mean of
+        the keypoint scores above ``rescore_threshold`` (0 if there is none).
     """
     points, scores = _peaks(heatmap_s4.float(), config.sub_pixel, sigma)
     meta = batch.meta
@@ -37,7 +37,7 @@ def decode(heatmap_s4: Tensor, batch: PoseBatch, config: DecodeConfig, sigma: fl
     return Predictions(
         keypoints=torch.cat([keypoints, scores[..., None]], dim=-1)[:, None],
         scores=(meta.detection_score * _confidence(scores, config.rescore_threshold))[:, None],
-        is_valid=torch.ones(len(scores), 1, dtype=torch.bool, device=scores.device),
+        is_valid=batch.persons.is_real[:, :1],
         sample_id=meta.sample_id,
         image_id=meta.image_id,
         boxes=torch.cat([corners.amin(1), corners.amax(1)], dim=1)[:, None],

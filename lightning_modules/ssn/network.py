@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import timm
 import torch
 from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_modules.shared.backbones import Backbone
 from lightning_modules.shared.config import BackboneConfig
 from lightning_modules.ssn.config import Architecture, Config, EarlyPredictor, FeatureShiftConfig, Predictor
 from lightning_modules.ssn.feature_shift import FeatureShiftModule
@@ -52,9 +51,9 @@ class SpatialShortcut(nn.Module):
     def __init__(self, config: Config, num_keypoints: int) -> None:
         super().__init__()
         resnet = _resnet(config.backbone)
-        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.act1, resnet.maxpool)
-        stages, channels, inputs = [], [], resnet.conv1.out_channels
-        for index, blocks in enumerate((resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4)):
+        self.stem = nn.Sequential(*(resnet[part] for part in ("conv1", "bn1", "act1", "maxpool")))
+        stages, channels, inputs = [], [], resnet["conv1"].out_channels
+        for index, blocks in enumerate(resnet[f"layer{number}"] for number in (1, 2, 3, 4)):
             outputs = blocks[-1].conv3.out_channels
             shifts = [
                 _shift(inputs if position == 0 else outputs, config.feature_shift, first=not index and not position)
@@ -152,24 +151,14 @@ def _shift(channels: int, config: FeatureShiftConfig, *, first: bool) -> nn.Modu
     return FeatureShiftModule(channels, config.first_channels if first else config.channels, config)
 
 
-def _resnet(config: BackboneConfig) -> Any:
+def _resnet(config: BackboneConfig) -> dict[str, Any]:
+    """The parts of a timm ResNet by name: conv1, bn1, act1, maxpool, layer1 to layer4."""
     if config.frozen_stages or config.freeze_batch_norm:
-        raise ValueError("model.backbone: SSN trains its whole trunk; set frozen_stages 0 and freeze_batch_norm false")
-    resnet = timm.create_model(config.name, pretrained=config.weights == "imagenet", num_classes=0)
-    if not isinstance(getattr(resnet, "layer1", [None])[0], Bottleneck):
+        raise ValueError("model.backbone: SSN trains its whole trunk; set frozen_stages=0 and freeze_batch_norm=false")
+    parts = dict(Backbone(config, (4, 8, 16, 32)).body.named_children())
+    if not isinstance(parts.get("layer1", [None])[0], Bottleneck):  # type: ignore[index]
         raise ValueError(f"model.backbone.name={config.name}: no Bottleneck blocks; use resnet50_gn or a deeper one")
-    if config.weights not in (None, "imagenet"):
-        _load(resnet, Path(config.weights))
-    return resnet
-
-
-def _load(resnet: nn.Module, file: Path) -> None:
-    """A state dict of the whole classifier; its last layer is left out."""
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        resnet.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
-    except Exception as error:
-        raise ValueError(f"model.backbone.weights={file}: {str(error).splitlines()[0]}") from error
+    return parts
 
 
 def _bottleneck(inputs: int, planes: int) -> Bottleneck:

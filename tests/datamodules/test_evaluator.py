@@ -162,6 +162,35 @@ def test_crops_of_one_image_are_all_kept(tmp_path: Path) -> None:
     assert len(evaluator.state()) == 2
 
 
+def test_duplicates_from_several_crops_are_suppressed_per_image(tmp_path: Path) -> None:
+    truth, predictions = crowd_scene(tmp_path)
+    seen = []
+
+    def best_of_large_boxes(keypoints: np.ndarray, scores: np.ndarray, areas: np.ndarray) -> np.ndarray:
+        seen.append((len(keypoints), scores.tolist(), areas.tolist()))
+        return np.arange(len(scores)) == 0
+
+    evaluator = CocoKeypointEvaluator(truth, suppress=best_of_large_boxes)
+    people = predictions.keypoints.shape[1]
+    boxes = torch.tensor([10.0, 20.0, 40.0, 60.0]).expand(*predictions.scores.shape, 4)
+    for person in range(people):  # every person its own crop
+        crop = predictions._replace(
+            keypoints=predictions.keypoints[:, person : person + 1],
+            scores=predictions.scores[:, person : person + 1],
+            is_valid=predictions.is_valid[:, person : person + 1],
+            sample_id=predictions.sample_id * people + person,
+            boxes=boxes[:, person : person + 1],
+        )
+        evaluator.update(crop)
+    results = evaluator.results()
+    assert len(results) == len(seen) == len(evaluator.image_ids)
+    for result, (number, scores, areas) in zip(results, seen, strict=True):
+        assert number > 1
+        assert scores == sorted(scores, reverse=True)
+        assert areas == [1200.0] * number
+        assert result["score"] == scores[0]
+
+
 def test_results_are_pixel_indices(tmp_path: Path) -> None:
     file, predictions = crowd_scene(tmp_path)
     evaluator = CocoKeypointEvaluator(file)
