@@ -54,6 +54,10 @@ class Annotations(NamedTuple):
     """M entries."""
     complaints: tuple[Complaint, ...] = ()
     """What was dropped or repaired."""
+    category_id: int = 1
+    """Of ``person`` in the file."""
+    known_ids: frozenset[int] = frozenset()
+    """Of every image of the file, selected or not."""
 
     @property
     def num_images(self) -> int:
@@ -152,6 +156,8 @@ def read_annotations(
         is_crowd=persons.is_crowd,
         segments=persons.segments,
         complaints=tuple(complaints),
+        category_id=person,
+        known_ids=images.known,
     )
 
 

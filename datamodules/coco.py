@@ -21,11 +21,16 @@ from datamodules.config import DataConfig, OnBadImage, Resize, View
 from datamodules.contracts import PoseBatch
 from datamodules.image_dataset import ImageDataset
 from datamodules.main_person_dataset import main_person_view
+from datamodules.person_dataset import PersonDataset
 from datamodules.photograph_checks import missing_photographs, unreadable_photographs
 from datamodules.sampler import EpochSampler
 from datamodules.skeleton import Skeleton
 
-DATASETS: dict[View, Callable[..., ImageDataset]] = {View.image: ImageDataset, View.main_person: main_person_view}
+DATASETS: dict[View, Callable[..., ImageDataset]] = {
+    View.image: ImageDataset,
+    View.person: PersonDataset,
+    View.main_person: main_person_view,
+}
 """The dataset of each view, constructed as ``(annotations, config, skeleton, train=…, seed=…)``."""
 
 
@@ -195,15 +200,7 @@ class CocoDataModule(pl.LightningDataModule):
 def build_dataset(
     annotations: Annotations, config: DataConfig, skeleton: Skeleton, *, train: bool, seed: int = 0
 ) -> ImageDataset:
-    """The dataset of ``config.view``.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if config.view not in DATASETS:
-        raise ValueError(
-            f"data.view={config.view.value} is not to be had; use one of {[view.value for view in DATASETS]}"
-        )
+    """The dataset of ``config.view``."""
     return DATASETS[config.view](annotations, config, skeleton, train=train, seed=seed)
 
 

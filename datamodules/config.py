@@ -12,6 +12,7 @@ class View(Enum):
 
     image = "image"
     person = "person"
+    """A crop around one person, for top-down papers."""
     main_person = "main_person"
     """Training on squares around people, as the CMU pipeline; evaluation on whole photographs as ``image``."""
 
@@ -61,6 +62,32 @@ class AugmentationConfig:
     """Uniform in ±shift_pixels, input pixels; added to ``shift``."""
     color: float = 0.0
     """Strength of brightness, contrast, saturation and hue jitter; 0 is off."""
+    half_body: float = 0.0
+    """Person view: probability of a crop around the upper or lower body alone, where more than 8 joints are labelled
+    (HRNet's recipes: 0.3)."""
+
+
+class SoftNms(Enum):
+    """What happens to the score of a detection that overlaps a better one (Bodla et al., 2017)."""
+
+    none = "none"
+    linear = "linear"
+    """× (1 − IoU) where IoU is above ``soft_nms_iou``."""
+    gaussian = "gaussian"
+    """× exp(−IoU² / ``soft_nms_sigma``)."""
+
+
+@dataclass
+class DetectionsConfig:
+    """The boxes a person view is evaluated on."""
+
+    file: Optional[str] = None
+    """COCO detection results of the evaluated split; null takes ground-truth boxes."""
+    soft_nms: SoftNms = SoftNms.none
+    soft_nms_sigma: float = 0.5
+    soft_nms_iou: float = 0.3
+    score_threshold: float = 0.0
+    """Detections whose score, after soft-NMS, is not above this are left out."""
 
 
 @dataclass
@@ -108,6 +135,7 @@ class DataConfig:
     """Main-person view: height of the person's box as a fraction of the crop's, before augmentation."""
     box_padding: float = 1.25
     """A person crop covers its box times this."""
+    detections: DetectionsConfig = field(default_factory=DetectionsConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     mean: List[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])

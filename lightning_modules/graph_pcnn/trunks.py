@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import timm
-from timm.models.hrnet import HighResolutionNet
-from timm.models.resnet import ResNet
 from torch import Tensor, nn
 from torch.nn.init import normal_, zeros_
 
+from lightning_modules.shared.backbones import Backbone
 from lightning_modules.shared.config import BackboneConfig
 
 STRIDE = 4
@@ -30,7 +28,7 @@ class Trunk(NamedTuple):
 class ResNetBody(nn.Module):
     """Stem to layer 3 of a timm ResNet: images f32 [B, 3, H, W] -> f32 [B, C, H / 16, W / 16]."""
 
-    def __init__(self, resnet: ResNet) -> None:
+    def __init__(self, resnet: nn.Module) -> None:
         super().__init__()
         names = ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3")
         self.layers = nn.Sequential()
@@ -44,9 +42,9 @@ class ResNetBody(nn.Module):
 class DeconvolutionStage(nn.Module):
     """Layer 4 and SimpleBaseline's three deconvolutions: f32 [B, C, H / 16, W / 16] -> f32 [B, C', H / 4, W / 4]."""
 
-    def __init__(self, layer4: nn.Module, in_channels: int, channels: list[int]) -> None:
+    def __init__(self, resnet: nn.Module, in_channels: int, channels: list[int]) -> None:
         super().__init__()
-        self.layer4 = layer4
+        self.layer4 = resnet.get_submodule("layer4")
         self.deconvolutions = nn.Sequential()
         for out_channels in channels:
             deconvolution = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
@@ -61,16 +59,16 @@ class DeconvolutionStage(nn.Module):
 class HRNetBody(nn.Module):
     """Stem to transition 3 of a timm HRNet: images -> four maps f32 [B, C·2^i, H / 2^(i+2), W / 2^(i+2)]."""
 
-    def __init__(self, hrnet: HighResolutionNet) -> None:
+    def __init__(self, hrnet: nn.Module) -> None:
         super().__init__()
         self.stem = nn.Sequential()
         for name in ("conv1", "bn1", "act1", "conv2", "bn2", "act2", "layer1"):
             self.stem.add_module(name, hrnet.get_submodule(name))
-        self.transition1 = hrnet.transition1
-        self.stage2 = hrnet.stage2
-        self.transition2 = hrnet.transition2
-        self.stage3 = hrnet.stage3
-        self.transition3 = hrnet.transition3
+        self.transition1 = _layers(hrnet, "transition1")
+        self.stage2 = hrnet.get_submodule("stage2")
+        self.transition2 = _layers(hrnet, "transition2")
+        self.stage3 = hrnet.get_submodule("stage3")
+        self.transition3 = _layers(hrnet, "transition3")
 
     def forward(self, images: Tensor) -> list[Tensor]:
         features = self.stem(images)
@@ -86,37 +84,48 @@ def _with_new_branch(transition: nn.ModuleList, branches: list[Tensor]) -> list[
     ]
 
 
+def _layers(module: nn.Module, name: str) -> nn.ModuleList:
+    return nn.ModuleList(module.get_submodule(name).children())
+
+
 class HighResolutionStage(nn.Module):
     """Stage 4 of an HRNet: four maps -> the finest alone, f32 [B, C, H / 4, W / 4].
 
     The last module fuses into the finest branch only, as in the pose models of the HRNet paper.
     """
 
-    def __init__(self, stage4: nn.Sequential) -> None:
+    def __init__(self, hrnet: nn.Module) -> None:
         super().__init__()
-        last = stage4[-1]
-        last.fuse_layers = nn.ModuleList(list(last.get_submodule("fuse_layers").children())[:1])
-        self.stage4 = stage4
+        self.stage4 = hrnet.get_submodule("stage4")
+        last = list(self.stage4.children())[-1]
+        last.fuse_layers = _layers(last, "fuse_layers")[:1]
 
     def forward(self, branches: list[Tensor]) -> Tensor:
         return self.stage4(list(branches))[0]  # a copy of the list: timm's modules write into the one they are given
 
 
 def build_trunk(config: BackboneConfig, deconv_channels: list[int]) -> Trunk:
-    """Build SimpleBaseline on a timm ResNet, or an HRNet.
+    """Build SimpleBaseline on a timm ResNet, or an HRNet, with the weights ``config`` asks for.
 
     Raises:
-        ValueError: the backbone is neither; or the deconvolutions do not lead from stride 32 to stride 4.
+        ValueError: the backbone is neither, or its weights are not there; something is to be frozen; or the
+            deconvolutions do not lead from stride 32 to stride 4.
     """
-    model = timm.create_model(config.name, pretrained=config.weights == "imagenet")
-    if isinstance(model, HighResolutionNet):
-        return Trunk(HRNetBody(model), HighResolutionStage(model.stage4), model.stage4_cfg["num_channels"][0])
-    if not isinstance(model, ResNet):
-        raise ValueError(f"model.backbone.name {config.name!r}: Graph-PCNN takes a timm resnet* or hrnet*")
+    if config.frozen_stages or config.freeze_batch_norm:
+        raise ValueError(
+            "model.backbone.frozen_stages and freeze_batch_norm: SimpleBaseline and HRNet train their whole trunk; "
+            "set 0 and false"
+        )
+    if config.name.startswith("hrnet"):
+        backbone = Backbone(config, out_strides=(4,))
+        return Trunk(HRNetBody(backbone.body), HighResolutionStage(backbone.body), backbone.channels[0])
+    if not config.name.startswith("resnet"):
+        raise ValueError(f"model.backbone.name={config.name}: Graph-PCNN takes a timm resnet* or hrnet*")
     if len(deconv_channels) != 3:
-        raise ValueError(f"model.deconv_channels {deconv_channels}: three deconvolutions lead from stride 32 to 4")
-    stage = DeconvolutionStage(model.get_submodule("layer4"), model.num_features, list(deconv_channels))
-    return Trunk(ResNetBody(model), stage, deconv_channels[-1])
+        raise ValueError(f"model.deconv_channels={deconv_channels}: three deconvolutions lead from stride 32 to 4")
+    backbone = Backbone(config, out_strides=(32,))
+    stage = DeconvolutionStage(backbone.body, backbone.channels[0], list(deconv_channels))
+    return Trunk(ResNetBody(backbone.body), stage, deconv_channels[-1])
 
 
 def heatmap_layer(channels: int, num_keypoints: int) -> nn.Conv2d:

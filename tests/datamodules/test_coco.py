@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from datamodules.annotations import AnnotationError
-from datamodules.coco import CocoDataModule, build_dataset, normalize
-from datamodules.config import AugmentationConfig, DataConfig, OnBadImage, Resize, View
+from datamodules.coco import CocoDataModule, normalize
+from datamodules.config import AugmentationConfig, DataConfig, OnBadImage, Resize
 from datamodules.skeleton import COCO
 
 NOBODY = {"keypoints": [0] * 51, "num_keypoints": 0}
@@ -77,13 +77,6 @@ def test_unknown_image_ids_are_named(root, changes):
 def test_no_folder_is_told():
     with pytest.raises(ValueError, match=r"data\.root is not set: .*data\.root=/datasets/coco"):
         CocoDataModule(DataConfig(), COCO).setup()
-
-
-def test_a_view_without_a_dataset_is_told(root):
-    data = module(root)
-    data.setup("validate")
-    with pytest.raises(ValueError, match=r"data\.view=person"):
-        build_dataset(data.val_set.annotations, DataConfig(view=View.person), COCO, train=False)
 
 
 def test_missing_photographs_are_found_before_training(root):

@@ -101,3 +101,10 @@ def test_without_refinement_the_base_runs_alone():
 def test_impossible_trunks_name_the_key(switches, message):
     with pytest.raises(ValueError, match=message):
         build(config(**switches))
+
+
+def test_freezing_is_refused():
+    frozen = config()
+    frozen.backbone.frozen_stages = 1
+    with pytest.raises(ValueError, match="frozen_stages"):
+        build(frozen)

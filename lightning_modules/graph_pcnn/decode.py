@@ -1,0 +1,66 @@
+"""From heatmaps to guided points to people in the photograph (§3.4, "Training and Testing").
+
+Frame: heatmap pixel indices as in ``targets.py``; a joint on index u lies at input coordinate 4 u.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from datamodules.contracts import Meta, Predictions
+from lightning_modules.graph_pcnn.trunks import STRIDE
+
+
+class Pose(NamedTuple):
+    """One person per crop, heatmap pixels."""
+
+    stage1: Tensor
+    """f32 [B, K, 2], decoded heatmap peak: the guided point s of the test."""
+    stage2: Tensor | None
+    """f32 [B, K, 2], s + r (Eq. 5); None without a second stage."""
+    score: Tensor
+    """f32 [B, K], heat response at the peak; both stages' keypoint score."""
+
+
+def mirror_points(position: Tensor, width: int, flip_permutation: Tensor) -> Tensor:
+    """Points f32 [B, K, ..., 2] of an image -> the same places in its mirror image, left and right swapped.
+
+    Index u goes to ``width`` - u, clamped to the map.
+    """
+    swapped = position[:, flip_permutation]
+    x = (width - swapped[..., 0]).clamp(0, width - 1)
+    return torch.stack([x, swapped[..., 1]], dim=-1)
+
+
+def mirror_offsets(offset: Tensor, flip_permutation: Tensor) -> Tensor:
+    """Offsets f32 [B, K, ..., 2] in an image -> the same offsets in its mirror image."""
+    swapped = offset[:, flip_permutation]
+    return torch.stack([-swapped[..., 0], swapped[..., 1]], dim=-1)
+
+
+def to_predictions(position: Tensor, score: Tensor, meta: Meta, threshold: float) -> Predictions:
+    """Poses on the heatmap -> one person per crop in the photograph.
+
+    The person's score is the box's times the mean of the keypoint scores above ``threshold``, 0 if none is.
+
+    Args:
+        position: f32 [B, K, 2], heatmap pixels.
+        score: f32 [B, K].
+        meta: of the batch.
+        threshold: least score of a keypoint that counts.
+    """
+    affine = meta.to_original
+    inputs = position.float() * STRIDE
+    keypoints = inputs @ affine[:, :, :2].transpose(1, 2) + affine[:, None, :, 2]
+    counts = score > threshold
+    mean = (score * counts).sum(1) / counts.sum(1).clamp_min(1)
+    return Predictions(
+        keypoints=torch.cat([keypoints, score[..., None]], dim=-1)[:, None],
+        scores=(mean * meta.detection_score)[:, None],
+        is_valid=torch.ones(len(score), 1, dtype=torch.bool, device=score.device),
+        sample_id=meta.sample_id,
+        image_id=meta.image_id,
+    )

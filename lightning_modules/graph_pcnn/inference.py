@@ -1,0 +1,58 @@
+"""Testing (§3.4): one guided point per keypoint off the flip-averaged heatmap, refined in the image and its mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from datamodules.skeleton import Skeleton
+from lightning_modules.graph_pcnn.config import Config, Decoding, Refinement
+from lightning_modules.graph_pcnn.criterion import offset_unit
+from lightning_modules.graph_pcnn.decode import Pose, mirror_offsets, mirror_points
+from lightning_modules.graph_pcnn.guided_points import heat_at
+from lightning_modules.graph_pcnn.network import Network
+from lightning_modules.shared.peaks import average_flipped, dark_peaks, quarter_peaks
+
+
+class PoseEstimator:
+    """images -> poses of both stages."""
+
+    def __init__(self, config: Config, skeleton: Skeleton) -> None:
+        self.flip = config.flip_test
+        self.decode_peaks: Callable[[Tensor], tuple[Tensor, Tensor]] = quarter_peaks
+        if config.decoding is Decoding.dark:
+            self.decode_peaks = partial(dark_peaks, sigma=config.sigma)
+        self.has_second_stage = config.refinement is not Refinement.none
+        self.reliable_heat = config.reliable_heat
+        self.pixels_per_unit = offset_unit(config)
+        self.flip_permutation = skeleton.flip_permutation
+
+    @torch.no_grad()
+    def __call__(self, network: Network, images: Tensor) -> Pose:
+        """images f32 [B, 3, H, W], normalised -> poses in heatmap pixels."""
+        permutation = torch.tensor(self.flip_permutation, device=images.device)
+        output = network(images)
+        heatmap = output.heatmap_s4.float()
+        if self.flip:
+            mirrored = network(images.flip(-1))
+            heatmap = average_flipped(heatmap, mirrored.heatmap_s4.float(), permutation, shift=1)
+        position, score = self.decode_peaks(heatmap)
+        if not self.has_second_stage:
+            return Pose(position, None, score)
+        heat = heat_at(heatmap, position[:, :, None])
+        offset = self._refine(network, output.localization_s4, position, heat)
+        if self.flip:
+            there = mirror_points(position, heatmap.shape[-1], permutation)
+            answer = self._refine(network, mirrored.localization_s4, there, heat[:, permutation])
+            offset = (offset + mirror_offsets(answer, permutation)) / 2  # choice: the paper flips heatmaps only
+        return Pose(position, position + offset, score)  # Eq. 5
+
+    def _refine(self, network: Network, localization_s4: Tensor, position: Tensor, heat: Tensor) -> Tensor:
+        """r in heatmap pixels, f32 [B, K, 2], of one guided point f32 [B, K, 2] with heat f32 [B, K, 1] each."""
+        reliable = heat > self.reliable_heat  # Eq. 12, test
+        return (
+            network.refine(localization_s4, position[:, :, None], heat, reliable).offset[:, :, 0] * self.pixels_per_unit
+        )

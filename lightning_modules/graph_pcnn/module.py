@@ -1,0 +1,87 @@
+"""Graph-PCNN as a LightningModule: what happens in a step, nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from datamodules.contracts import PoseBatch, Predictions
+from datamodules.skeleton import Skeleton
+from lightning_modules.graph_pcnn.config import Config
+from lightning_modules.graph_pcnn.criterion import Criterion
+from lightning_modules.graph_pcnn.decode import to_predictions
+from lightning_modules.graph_pcnn.guided_points import GuidedPointSampler
+from lightning_modules.graph_pcnn.inference import PoseEstimator
+from lightning_modules.graph_pcnn.network import Network
+from lightning_modules.graph_pcnn.targets import encode_targets
+from lightning_modules.shared.config import OptimizerConfig, as_plain
+from lightning_modules.shared.optim import build_optimizer
+
+
+class GraphPCNN(pl.LightningModule):
+    """Two-stage top-down pose estimation; with ``Refinement.none`` SimpleBaseline or HRNet alone.
+
+    Trained as §3.3: the heatmap loss of the base, plus classification and regression of guided points sampled around
+    the joints, away from them, and where the heatmap responds (§3.1). Tested as §3.4; both stages are evaluated.
+
+    Args:
+        config: knobs and ablation switches.
+        optimizer: optimizer and schedule.
+        skeleton: keypoints, the limbs messages travel along, and how keypoints mirror.
+
+    Raises:
+        ValueError: impossible configuration; weights that are not there.
+    """
+
+    def __init__(self, config: Config, optimizer: OptimizerConfig, skeleton: Skeleton) -> None:
+        super().__init__()
+        plain = {"config": as_plain(config), "optimizer": as_plain(optimizer), "skeleton": as_plain(skeleton)}
+        self.save_hyperparameters({"paper": "graph_pcnn", **plain}, logger=False)
+        self.config = config
+        self.optimizer_config = optimizer
+        self.skeleton = skeleton
+        self.network = Network(config, skeleton.limb_indices, skeleton.num_keypoints)
+        self.sample = GuidedPointSampler.from_config(config)
+        self.criterion = Criterion(config)
+        self.estimate = PoseEstimator(config, skeleton)
+        self.loss_weights: dict[str, float] = vars(config.loss_weights)
+
+    def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+        output = self.network(batch.images)
+        map_hw = (output.heatmap_s4.shape[-2], output.heatmap_s4.shape[-1])
+        targets = encode_targets(batch.persons, map_hw, self.config.sigma, self.config.gaussian_center)
+        points = refined = None
+        if output.localization_s4 is not None:
+            points = self.sample(output.heatmap_s4, targets.position, targets.weight > 0)
+            refined = self.network.refine(output.localization_s4, points.position, points.heat, points.is_reliable)
+        terms = self.criterion(output.heatmap_s4, targets, points, refined)
+        loss = sum(
+            (self.loss_weights[name] * term for name, term in terms.items()), start=terms["heatmap"].new_zeros(())
+        )
+        logged = {f"train/{name}": term.detach() for name, term in terms.items()}
+        self.log_dict(logged, batch_size=len(batch.images))
+        self.log("train/loss", loss.detach(), batch_size=len(batch.images), prog_bar=True)
+        return loss
+
+    def predict(self, batch: PoseBatch) -> dict[str, Predictions]:
+        """One person per crop as each stage sees it, the final answer last."""
+        pose = self.estimate(self.network, batch.images)
+        stages = {"stage1": pose.stage1} if pose.stage2 is None else {"stage1": pose.stage1, "stage2": pose.stage2}
+        threshold = self.config.keypoint_score_threshold
+        return {
+            stage: to_predictions(position, pose.score, batch.meta, threshold) for stage, position in stages.items()
+        }
+
+    def validation_step(self, batch: PoseBatch, batch_idx: int) -> dict[str, Predictions]:
+        return self.predict(batch)
+
+    def test_step(self, batch: PoseBatch, batch_idx: int) -> dict[str, Predictions]:
+        return self.predict(batch)
+
+    def predict_step(self, batch: PoseBatch, batch_idx: int = 0) -> Predictions:
+        return list(self.predict(batch).values())[-1]
+
+    def configure_optimizers(self) -> Any:
+        return build_optimizer(self.parameters(), self.optimizer_config, self.trainer)

@@ -1,0 +1,187 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules.annotations import read_annotations
+from datamodules.coco import CocoDataModule
+from datamodules.config import AugmentationConfig, DataConfig, DetectionsConfig, OnBadImage, View
+from datamodules.person_dataset import PersonDataset, crop_size_of
+from datamodules.sampler import Draw
+from datamodules.skeleton import COCO
+
+NOBODY = {"keypoints": [0] * 51, "num_keypoints": 0}
+TALL = [100.0, 50.0, 40.0, 120.0]
+WIDE = [30.0, 60.0, 150.0, 50.0]
+STILL = AugmentationConfig(flip=0.0)
+PAPER = AugmentationConfig(flip=0.5, rotation=30, scale=[0.75, 1.25], shift=0.05)
+
+
+def dataset(root, *, train=False, seed=0, **changes) -> PersonDataset:
+    annotations = read_annotations(root / "annotations/person_keypoints_val2017.json", root / "val2017", COCO)
+    config = DataConfig(**{"view": View.person, "augmentation": STILL, **changes})
+    return PersonDataset(annotations, config, COCO, train=train, seed=seed)
+
+
+def in_photograph(sample) -> torch.Tensor:
+    return sample.persons.keypoints[0] @ sample.meta.to_original[:, :2].T + sample.meta.to_original[:, 2]
+
+
+def test_crop_by_the_fields_convention():
+    assert crop_size_of(np.array([0, 0, 30, 80]), (256, 192), 1.25) == pytest.approx((100, 75))
+    assert crop_size_of(np.array([0, 0, 90, 80]), (256, 192), 1.0) == pytest.approx((120, 90))
+
+
+@pytest.mark.parametrize("bbox", [TALL, WIDE])
+def test_one_sample(write_coco, person, bbox):
+    data = dataset(write_coco([person(1, bbox=bbox)], {1: (200, 300)}))
+    assert len(data) == 1
+    sample = data[0]
+    assert sample.image.shape == (3, 256, 192)
+    x0, y0, x1, y1 = sample.persons.boxes[0].tolist()
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((96, 128), abs=1e-3)
+    assert max((x1 - x0) / 192, (y1 - y0) / 256) == pytest.approx(1 / 1.25, rel=1e-5)
+    assert (x1 - x0) / (y1 - y0) == pytest.approx(bbox[2] / bbox[3], rel=1e-5)
+    assert sample.persons.is_real.tolist() == [True]
+    assert sample.meta.image_id == 1
+    assert sample.meta.detection_score == 1
+    assert not sample.ignore.any()
+
+
+@pytest.mark.parametrize("size", [[256, 192], [384, 288], [96, 128]])
+def test_keypoints_go_to_the_crop_and_back(write_coco, person, size):
+    people = [person(1, bbox=TALL), person(2, bbox=WIDE), person(3, bbox=[3.3, 4.7, 11.1, 17.9], image_id=2)]
+    root = write_coco(people, {1: (200, 300), 2: (900, 1300)})
+    for train, augmentation in ((False, STILL), (True, PAPER)):
+        data = dataset(root, train=train, crop_size=size, augmentation=augmentation)
+        for index in range(3):
+            sample = data[Draw(index, 4)]
+            mirrored = torch.linalg.det(sample.meta.to_original[:, :2]) < 0
+            there = torch.from_numpy(data.annotations.keypoints[data.rows[index]])
+            there = there[list(COCO.flip_permutation)] if mirrored else there
+            seen = sample.persons.visibility[0] > 0
+            assert seen.sum() >= 10
+            assert (in_photograph(sample) - there)[seen].abs().max() < 1e-3
+
+
+def test_pixels_are_those_of_the_photograph(write_coco, person):
+    """A crop at scale 1 holds the photograph's own pixels."""
+    from datamodules.photographs import read_photograph
+
+    root = write_coco([person(1, bbox=[40.0, 20.0, 96.0, 128.0])], {1: (200, 300)})
+    sample = dataset(root, crop_size=[128, 96], box_padding=1.0)[0]
+    photograph = read_photograph(root / "val2017/1.png", None, 10**6)
+    np.testing.assert_array_equal(sample.image.permute(1, 2, 0).numpy(), photograph[20:148, 40:136])
+
+
+def test_who_makes_a_sample(write_coco, person):
+    root = write_coco(
+        [
+            person(1, bbox=TALL),
+            person(2, bbox=WIDE, **NOBODY),
+            person(3, bbox=WIDE, iscrowd=1),
+            person(4, bbox=WIDE, image_id=2),
+        ],
+        {1: (200, 300), 2: (200, 300), 3: (200, 300)},
+    )
+    data = dataset(root)
+    assert [int(data[index].meta.image_id) for index in range(len(data))] == [1, 2]
+    assert [int(data[index].meta.sample_id) for index in range(len(data))] == [0, 1]
+    assert data.annotations.image_ids.tolist() == [1, 2, 3]
+
+
+def test_augmentation_is_the_papers_and_repeats_by_seed_epoch_and_sample(write_coco, person):
+    root = write_coco([person(1, bbox=TALL)], {1: (200, 300)})
+    data, again = (dataset(root, train=True, seed=3, augmentation=PAPER) for _ in range(2))
+    plain = dataset(root)[0].meta.to_original.double()
+    factors, angles, shifts, mirrors = [], [], [], 0
+    for epoch in range(60):
+        sample = data[Draw(0, epoch)]
+        assert torch.equal(sample.image, again[Draw(0, epoch)].image)
+        matrix = sample.meta.to_original.double()
+        determinant = torch.linalg.det(matrix[:, :2])
+        mirrors += int(determinant < 0)
+        factors.append(float((torch.linalg.det(plain[:, :2]) / determinant.abs()).sqrt()))
+        angles.append(float(torch.atan2(matrix[0, 1], matrix[1, 1]).rad2deg()))
+        center = torch.linalg.solve(matrix[:, :2], torch.tensor([120.0, 110.0]).double() - matrix[:, 2])
+        shifts.append(((center - torch.tensor([96.0, 128.0])) / torch.tensor([192.0, 256.0])).tolist())
+    assert 15 < mirrors < 45
+    for values, low, high in ((factors, 0.75, 1.25), (angles, -30, 30), (np.ravel(shifts), -0.05, 0.05)):
+        spread = high - low
+        assert low - 1e-4 <= min(values) < low + 0.15 * spread
+        assert high - 0.15 * spread < max(values) <= high + 1e-4
+
+
+def test_half_bodies(write_coco, person):
+    points = np.zeros((17, 3))
+    points[:, 2] = 2
+    points[:11, :2] = np.random.default_rng(0).uniform((100, 50), (140, 80), (11, 2))
+    points[11:, :2] = np.random.default_rng(1).uniform((100, 125), (140, 170), (6, 2))
+    root = write_coco([person(1, bbox=TALL, keypoints=points.ravel().tolist())], {1: (200, 300)})
+    data = dataset(root, train=True, augmentation=AugmentationConfig(flip=0.0, half_body=1.0))
+    seen = {tuple((data[Draw(0, epoch)].persons.visibility[0] > 0).tolist()) for epoch in range(12)}
+    upper = tuple([True] * 11 + [False] * 6)
+    assert seen == {upper, tuple(not is_upper for is_upper in upper)}
+    never = dataset(root, train=True)[Draw(0, 0)]
+    assert never.persons.visibility.min() > 0
+
+
+def detections(root, entries) -> DetectionsConfig:
+    file = root / "detections.json"
+    file.write_text(json.dumps(entries))
+    return DetectionsConfig(file=str(file))
+
+
+def test_evaluation_on_detected_boxes(write_coco, person):
+    root = write_coco([person(1, bbox=TALL)], {1: (200, 300), 2: (200, 300)})
+    entry = {"image_id": 2, "category_id": 1, "bbox": WIDE, "score": 0.25}
+    found = detections(root, [entry])
+    data = dataset(root, detections=found)
+    sample = data[0]
+    assert len(data) == 1
+    assert sample.meta.image_id == 2
+    assert sample.meta.detection_score == 0.25
+    assert not sample.persons.visibility.any()
+    assert sample.persons.is_real.tolist() == [True]
+    corners = sample.persons.boxes.view(2, 2) @ sample.meta.to_original[:, :2].T + sample.meta.to_original[:, 2]
+    assert corners.flatten().tolist() == pytest.approx([30, 60, 180, 110], abs=1e-3)
+    assert dataset(root, train=True, detections=found)[0].meta.image_id == 1
+
+
+def test_nobody_to_evaluate_is_one_sample_that_is_not_real(write_coco, person):
+    root = write_coco([person(1, **NOBODY)])
+    sample = dataset(root)[0]
+    assert len(dataset(root)) == 1
+    assert not sample.persons.is_real.any()
+    assert sample.image.shape == (3, 256, 192)
+    with pytest.raises(ValueError, match="nobody to train on"):
+        dataset(root, train=True)
+    assert not dataset(root, detections=detections(root, []))[0].persons.is_real.any()
+
+
+def test_batches_of_the_datamodule(write_coco, person):
+    people = [person(number, bbox=TALL, image_id=1 + number // 3) for number in range(6)]
+    root = write_coco(people, {1: (200, 300), 2: (200, 300)})
+    config = DataConfig(root=str(root), view=View.person, crop_size=[128, 96], batch_size=4, num_workers=0)
+    data = CocoDataModule(config, COCO)
+    data.setup()
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    assert batch.images.shape == (4, 3, 128, 96)
+    assert batch.images.dtype == torch.float32
+    assert batch.persons.keypoints.shape == (4, 1, 17, 2)
+    assert batch.ignore.shape == (4, 32, 24)
+    assert data.num_train_samples == 6
+    assert data.val_image_ids == [1, 2]
+
+
+def test_an_unreadable_photograph_is_replaced_in_training(write_coco, person):
+    people = [person(1, bbox=TALL), person(2, bbox=TALL, image_id=2)]
+    root = write_coco(people, {1: (200, 300), 2: (200, 300)})
+    (root / "val2017/1.png").write_text("")
+    data = dataset(root, train=True, on_bad_image=OnBadImage.skip)
+    assert data[0].meta.image_id == 2
+    assert data.skipped.tolist() == [True, False]
+    blank = dataset(root, on_bad_image=OnBadImage.skip)[0]
+    assert blank.meta.image_id == 1
+    assert not blank.persons.is_real.any()

@@ -1,0 +1,149 @@
+"""Encoding and decoding are inverse; mirrored images give mirrored poses."""
+
+import pytest
+import torch
+
+from datamodules.contracts import Meta, Persons
+from datamodules.skeleton import COCO
+from lightning_modules.graph_pcnn.config import Config, GaussianCenter, Refinement
+from lightning_modules.graph_pcnn.decode import mirror_offsets, mirror_points, to_predictions
+from lightning_modules.graph_pcnn.inference import PoseEstimator
+from lightning_modules.graph_pcnn.network import Network
+from lightning_modules.graph_pcnn.targets import encode_targets
+from lightning_modules.shared.config import BackboneConfig
+from lightning_modules.shared.peaks import quarter_peaks
+
+HEIGHT, WIDTH = 128, 96
+PERMUTATION = torch.tensor(COCO.flip_permutation)
+
+
+def persons(batch=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    keypoints = 10 + torch.rand(batch, 1, 17, 2, generator=generator) * torch.tensor([WIDTH - 20.0, HEIGHT - 20.0])
+    visibility = torch.randint(0, 3, (batch, 1, 17), generator=generator, dtype=torch.uint8)
+    keypoints = keypoints * (visibility > 0)[..., None]
+    boxes = torch.tensor([0.0, 0.0, WIDTH, HEIGHT]).expand(batch, 1, 4)
+    return Persons(keypoints, visibility, boxes, torch.ones(batch, 1), torch.ones(batch, 1).bool())
+
+
+def meta(batch, affine):
+    ids = torch.arange(batch)
+    size = torch.tensor([[HEIGHT, WIDTH]]).expand(batch, 2)
+    return Meta(ids, ids, size, size, affine.expand(batch, 2, 3), torch.full((batch,), 0.5))
+
+
+def small_config(**switches):
+    backbone = BackboneConfig(name="resnet18", weights=None, frozen_stages=0)
+    return Config(backbone=backbone, deconv_channels=[8, 8, 8], refinement_channels=8, sigma=1.0, **switches)
+
+
+def loud(network, seed=0):
+    """Random answers of visible size in both stages, so that a test can see them."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 2.0)
+            if isinstance(module, torch.nn.ConvTranspose2d):
+                module.weight.normal_(std=0.2)
+        network.heatmap_layer.weight.normal_()
+        if hasattr(network.refinement, "head"):
+            network.refinement.head.regression.weight.normal_()
+    return network.eval()
+
+
+@pytest.mark.parametrize("center", list(GaussianCenter))
+def test_decoding_the_targets_gives_the_joints_back(center):
+    people = persons()
+    targets = encode_targets(people, (HEIGHT // 4, WIDTH // 4), 2.0, center)
+    position, score = quarter_peaks(targets.heatmap_s4)
+    affine = torch.tensor([[2.0, 0.0, 5.0], [0.0, 3.0, 7.0]])
+    predictions = to_predictions(position, score, meta(3, affine), 0.2)
+    labelled = people.visibility[:, 0] > 0
+    there = people.keypoints[:, 0] * torch.tensor([2.0, 3.0]) + torch.tensor([5.0, 7.0])
+    error = (predictions.keypoints[:, 0, :, :2] - there)[labelled].abs() / torch.tensor([2.0, 3.0])
+    assert error.max() <= (2.0 if center is GaussianCenter.rounded else 1.0) + 1e-4  # half a cell, a quarter cell
+    assert predictions.keypoints.shape == (3, 1, 17, 3)
+
+
+def test_a_true_offset_at_the_peak_restores_the_joint_exactly():
+    people = persons()
+    targets = encode_targets(people, (HEIGHT // 4, WIDTH // 4), 2.0, GaussianCenter.rounded)
+    position, score = quarter_peaks(targets.heatmap_s4)
+    refined = position + (targets.position - position)
+    identity = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    predictions = to_predictions(refined, score, meta(3, identity), 0.2)
+    labelled = people.visibility[:, 0] > 0
+    assert (predictions.keypoints[:, 0, :, :2] - people.keypoints[:, 0])[labelled].abs().max() < 1e-4
+
+
+def test_targets_are_sampled_gaussians():
+    people = persons()
+    targets = encode_targets(people, (32, 24), 1.0, GaussianCenter.rounded)
+    for b in range(3):
+        for k in range(17):
+            labelled = bool(people.visibility[b, 0, k] > 0)
+            x, y = ((people.keypoints[b, 0, k].double() / 4) + 0.5).floor().tolist()
+            j, i = torch.meshgrid(torch.arange(32).double(), torch.arange(24).double(), indexing="ij")
+            expected = torch.exp(-((i - x) ** 2 + (j - y) ** 2) / 2) * ((i - x).abs() <= 3) * ((j - y).abs() <= 3)
+            assert torch.allclose(targets.heatmap_s4[b, k].double(), expected * labelled, atol=1e-6)
+            assert targets.weight[b, k] == labelled
+
+
+def test_person_scores_average_the_keypoints_above_the_threshold():
+    score = torch.tensor([[0.9, 0.5, 0.2, 0.1], [0.1, 0.0, 0.2, 0.1]])
+    identity = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    predictions = to_predictions(torch.zeros(2, 4, 2), score, meta(2, identity), 0.2)
+    assert predictions.scores.flatten().tolist() == pytest.approx([0.5 * 0.7, 0.0])
+
+
+def test_mirroring_twice_is_the_identity():
+    position = torch.rand(2, 17, 5, 2) * torch.tensor([22.0, 31.0]) + torch.tensor([1.0, 0.0])
+    twice = mirror_points(mirror_points(position, 24, PERMUTATION), 24, PERMUTATION)
+    assert torch.allclose(twice, position, atol=1e-5)
+    assert torch.equal(mirror_offsets(mirror_offsets(position, PERMUTATION), PERMUTATION), position)
+
+
+def test_a_mirrored_image_gives_mirrored_coordinates():
+    """Both stages, within 1e-3 input pixels: index u of the heatmap is input coordinate 4 u, mirrored to W - 4 u."""
+    config = small_config(reliable_heat=0.0)
+    network = loud(Network(config, COCO.limb_indices, 17))
+    estimate = PoseEstimator(config, COCO)
+    torch.manual_seed(1)
+    images = torch.randn(4, 3, HEIGHT, WIDTH)
+    plain, mirrored = estimate(network, images), estimate(network, images.flip(-1))
+    back1, back2 = (
+        torch.stack([WIDTH - 4 * p[:, PERMUTATION, 0], 4 * p[:, PERMUTATION, 1]], -1)
+        for p in (mirrored.stage1, mirrored.stage2)
+    )
+    # The one-cell shift leaves the first column of the map without a counterpart; neighbours pass that on.
+    inside = (plain.stage1[..., 0] >= 2) & (plain.stage1[..., 0] <= WIDTH / 4 - 3)
+    around = inside.clone()
+    for a, b in COCO.limb_indices:
+        around[:, a] &= inside[:, b]
+        around[:, b] &= inside[:, a]
+    inside, around = inside[..., None], around[..., None]
+    assert inside.float().mean() > 0.5
+    assert around.float().mean() > 0.2
+    assert ((back1 - 4 * plain.stage1) * inside).abs().max() < 1e-3
+    assert ((back2 - 4 * plain.stage2) * around).abs().max() < 1e-3
+    assert ((plain.stage2 - plain.stage1) * inside).abs().max() > 0.1
+    alone = PoseEstimator(small_config(reliable_heat=0.0, flip_test=False), COCO)
+    assert (alone(network, images).stage2 - plain.stage2).abs().max() > 0.1
+
+
+def test_a_crop_is_estimated_as_in_its_batch():
+    config = small_config(reliable_heat=0.0)
+    network = loud(Network(config, COCO.limb_indices, 17))
+    images = torch.randn(3, 3, HEIGHT, WIDTH)
+    batch, single = (PoseEstimator(config, COCO)(network, i) for i in (images, images[1:2]))
+    assert torch.allclose(batch.stage1[1:2], single.stage1, atol=1e-4)
+    assert torch.allclose(batch.stage2[1:2], single.stage2, atol=1e-3)
+    assert torch.allclose(batch.score[1:2], single.score, atol=1e-4)
+
+
+def test_without_refinement_there_is_one_stage():
+    config = small_config(refinement=Refinement.none)
+    pose = PoseEstimator(config, COCO)(loud(Network(config, COCO.limb_indices, 17)), torch.randn(1, 3, 64, 64))
+    assert pose.stage2 is None
+    assert pose.stage1.shape == (1, 17, 2)
