@@ -1,4 +1,4 @@
-"""The drawing surface: round-looking shapes, and who owns every pixel.
+"""The drawing surface: a picture, and who owns every pixel of it.
 
 Shapes are painted without anti-aliasing at twice the size of the picture; ``Canvas.picture`` averages.
 """
@@ -6,33 +6,20 @@ Shapes are painted without anti-aliasing at twice the size of the picture; ``Can
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from datamodules.synthetic.wardrobe import Color, Material, Pattern
+from datamodules.synthetic.coat import Coat, Light, coats_of, form_of, shades
+from datamodules.synthetic.wardrobe import Color, Material
 
 SUPERSAMPLE = 2
 _BITS = 4
 _ONE = 1 << _BITS
-_RAMP = np.linspace(-1.0, 1.0, 256)
-_DEPTH = np.sqrt(np.clip(1 - _RAMP**2, 0, 1))
-_ANGLE = np.arcsin(_RAMP) / np.pi  # where around the half cylinder, -0.5 to 0.5
-_RIM = 1 - 0.3 * np.clip((np.abs(_RAMP) - 0.72) / 0.28, 0, 1) ** 2
-
-
-class Light(NamedTuple):
-    """Direction towards the light in the picture's frame (x right, y down, z to the viewer) and its strengths."""
-
-    x: float
-    y: float
-    z: float
-    ambient: float
 
 
 class Canvas:
-    """A picture under construction.
+    """A picture under construction; shapes are f64 [n, 2], continuous canvas pixels.
 
     ``image`` u8 [S, S, 3], RGB; ``owner`` u16 [S, S]: 0 for scenery, else ``person * 64 + part``.
     """
@@ -43,137 +30,79 @@ class Canvas:
         self.light = light
 
     def paint(
-        self,
-        outlines: Sequence[np.ndarray],
-        axis: tuple[np.ndarray, np.ndarray],
-        material: Material,
-        owner: int,
-        unit: float = 1.0,
-        shadow: float = 0.0,
+        self, polygons: Sequence[np.ndarray], corners: np.ndarray, coat: Coat, owner: int, shadow: float = 0.0
     ) -> None:
-        """Paint the union of convex polygons as one rounded body.
+        """Paint the union of polygons as one rounded body; a polygon that is not convex comes alone.
 
         Args:
-            outlines: f [n, 2] each, canvas pixels, convex.
-            axis: two points, canvas pixels; the body is round about the line through them.
-            material: its pattern's period is in ``unit``s.
+            polygons: i32 [n, 2] each, see ``fixed``.
+            corners: f64 [2, 2], a box around them: least and greatest x, y.
             owner: what ``self.owner`` becomes where it is painted.
-            unit: pixels per standing height.
             shadow: width of the contact shadow on the same person's parts below, pixels.
         """
-        points = np.concatenate(outlines)
-        placed = self._place(points, margin=shadow)
+        placed = self._place(corners, shadow)
         if placed is None:
             return
         x0, y0, x1, y1 = placed
-        mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        for outline in outlines:
-            fixed = np.rint((outline - (x0 + 0.5, y0 + 0.5)) * _ONE).astype(np.int32)
-            cv2.fillConvexPoly(mask, fixed, 1, cv2.LINE_8, _BITS)
         image, below = self.image[y0:y1, x0:x1], self.owner[y0:y1, x0:x1]
-        if shadow >= 1:
-            size = 2 * round(shadow) + 1
-            near = cv2.blur(mask * 96, (size, size))
-            near[below >> 6 != owner >> 6] = 0
-            dark = cv2.merge([255 - near] * 3)
-            cv2.multiply(image, dark, dst=image, scale=1 / 255)
-        cv2.copyTo(self._shaded(points, axis, material, unit, placed), mask, image)
-        below[mask.view(bool)] = owner
-
-    def paint_polygon(
-        self, polygon: np.ndarray, axis: tuple[np.ndarray, np.ndarray], material: Material, owner: int, unit: float
-    ) -> None:
-        """Paint one polygon of any shape as part of a rounded body; see ``paint``."""
-        placed = self._place(polygon)
-        if placed is None:
-            return
-        x0, y0, x1, y1 = placed
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        fixed = np.rint((polygon - (x0 + 0.5, y0 + 0.5)) * _ONE).astype(np.int32)
-        cv2.fillPoly(mask, [fixed], 1, cv2.LINE_8, _BITS)
-        cv2.copyTo(self._shaded(polygon, axis, material, unit, placed), mask, self.image[y0:y1, x0:x1])
-        self.owner[y0:y1, x0:x1][mask.view(bool)] = owner
+        origin = np.array([x0 * _ONE, y0 * _ONE], np.int32)
+        if len(polygons) == 1:
+            cv2.fillPoly(mask, [polygons[0] - origin], 255, cv2.LINE_8, _BITS)
+        else:
+            for polygon in polygons:
+                cv2.fillConvexPoly(mask, polygon - origin, 255, cv2.LINE_8, _BITS)
+        inside = mask.view(bool)
+        if coat.high - coat.low < 3:  # too small for its roundness to show
+            image[inside] = coat.flat
+            below[inside] = owner
+            return
+        if shadow >= 1:
+            self._cast(mask, image, below, owner, shadow)
+        cv2.copyTo(coat.colors(x0, y0, x1, y1), mask, image)
+        below[inside] = owner
+
+    @staticmethod
+    def _cast(mask: np.ndarray, image: np.ndarray, below: np.ndarray, owner: int, width: float) -> None:
+        size = 2 * round(width) + 1
+        near = cv2.blur(mask, (size, size))
+        near *= (below >> 6) == (owner >> 6)
+        if near.any():
+            dark = cv2.LUT(near, _CONTACT)
+            cv2.multiply(image, cv2.merge([dark, dark, dark]), dst=image, scale=1 / 255)
+
+    def paint_alone(
+        self, outline: np.ndarray, axis: tuple[np.ndarray, np.ndarray], material: Material, unit: float
+    ) -> None:
+        """Paint one polygon of the scenery as a body that is round about ``axis``, two points."""
+        form = form_of(outline, np.array([0]), np.stack(axis)[None])
+        self.paint([fixed(outline)], form.corners[0], coats_of(self.light, form, [0], [material], unit)[0], 0)
 
     def fill(self, polygon: np.ndarray, color: Color, owner: int | None = None) -> None:
-        """Fill one polygon, f [n, 2] in canvas pixels, evenly; ``owner`` None leaves the owner as it is."""
-        fixed = np.rint((polygon - 0.5) * _ONE).astype(np.int32)
-        cv2.fillPoly(self.image, [fixed], color, cv2.LINE_8, _BITS)
+        """Fill a polygon evenly; ``owner`` None leaves the owners as they are."""
+        points = [fixed(polygon)]
+        cv2.fillPoly(self.image, points, color, cv2.LINE_8, _BITS)
         if owner is not None:
-            cv2.fillPoly(self.owner, [fixed], owner, cv2.LINE_8, _BITS)
+            cv2.fillPoly(self.owner, points, owner, cv2.LINE_8, _BITS)
+
+    def line(self, points: np.ndarray, color: Color, width: float) -> None:
+        """Draw an open line; owners stay."""
+        cv2.polylines(self.image, [fixed(points)], False, color, max(1, round(width)), cv2.LINE_AA, _BITS)
 
     def darken(self, polygon: np.ndarray, factor: float) -> None:
-        """Multiply the picture by ``factor`` inside a polygon, f [n, 2] in canvas pixels."""
-        placed = self._place(polygon)
+        """Multiply the picture by ``factor`` inside a polygon."""
+        placed = self._place(np.stack([polygon.min(axis=0), polygon.max(axis=0)]))
         if placed is None:
             return
         x0, y0, x1, y1 = placed
-        fixed = np.rint((polygon - (x0 + 0.5, y0 + 0.5)) * _ONE).astype(np.int32)
         factors = np.full((y1 - y0, x1 - x0), 255, np.uint8)
-        cv2.fillPoly(factors, [fixed], round(255 * factor), cv2.LINE_AA, _BITS)
+        cv2.fillPoly(factors, [fixed(polygon - (x0, y0))], round(255 * factor), cv2.LINE_AA, _BITS)
         image = self.image[y0:y1, x0:x1]
-        cv2.multiply(image, cv2.merge([factors] * 3), dst=image, scale=1 / 255)
-
-    def line(self, points: np.ndarray, color: Color, width: float) -> None:
-        """Draw an open line, f [n, 2] in canvas pixels; owners stay."""
-        fixed = np.rint((points - 0.5) * _ONE).astype(np.int32)
-        cv2.polylines(self.image, [fixed], False, color, max(1, round(width)), cv2.LINE_AA, _BITS)
-
-    def _place(self, points: np.ndarray, margin: float = 0.0) -> tuple[int, int, int, int] | None:
-        x0, y0 = np.floor(points.min(axis=0) - margin).astype(int)
-        x1, y1 = np.ceil(points.max(axis=0) + margin).astype(int) + 1
-        height, width = self.owner.shape
-        x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
-        return (int(x0), int(y0), int(x1), int(y1)) if x0 < x1 and y0 < y1 else None
-
-    def _shaded(
-        self,
-        points: np.ndarray,
-        axis: tuple[np.ndarray, np.ndarray],
-        material: Material,
-        unit: float,
-        placed: tuple[int, int, int, int],
-    ) -> np.ndarray:
-        x0, y0, x1, y1 = placed
-        start, along = axis[0], axis[1] - axis[0]
-        length = float(np.hypot(*along))
-        along = along / length if length > 1e-3 else np.array([0.0, 1.0])
-        across = np.array([-along[1], along[0]])
-        if across[0] < 0:
-            across = -across
-        offsets = points @ across
-        low, high = float(offsets.min()), float(offsets.max())
-        scale = 255 / max(high - low, 1e-3)
-        xs, ys = np.arange(x0, x1, dtype=np.float32) + 0.5, np.arange(y0, y1, dtype=np.float32) + 0.5
-        ramp = np.add.outer(ys * (across[1] * scale) - low * scale, xs * (across[0] * scale))
-        index = np.clip(ramp, 0, 255).astype(np.uint8)
-        tones = self.tones(across)
-        first = cv2.applyColorMap(index, _table(material.color, tones))
-        if material.pattern is Pattern.plain:
-            return first
-        around = np.floor(_ANGLE * (high - low) * 1.57 / unit / material.period).astype(int) % 2 == 1
-        if material.pattern is Pattern.stripes:
-            table = np.where(around[:, None, None], _table(material.second, tones), _table(material.color, tones))
-            return cv2.applyColorMap(index, table)
-        way = along / unit
-        height = np.add.outer(ys * way[1], xs * way[0]) - float(start @ way)
-        second = _table(material.second, tones)
-        if material.pattern is Pattern.block:
-            band = height < material.period * 2
-        else:
-            band = (height / material.period) % 2 >= 1
-            if material.pattern is Pattern.checks:
-                band ^= around[index]
-        return cv2.copyTo(cv2.applyColorMap(index, second), band.view(np.uint8), first)
-
-    def tones(self, across: np.ndarray) -> np.ndarray:
-        """Brightness f64 [256] over a cylinder from one rim to the other."""
-        light = self.light
-        lambert = np.clip(_RAMP * (across[0] * light.x + across[1] * light.y) + _DEPTH * light.z, 0, None)
-        return (light.ambient + (1.06 - light.ambient) * lambert) * _RIM
+        cv2.multiply(image, cv2.merge([factors, factors, factors]), dst=image, scale=1 / 255)
 
     def shade(self, color: Color, tone: float) -> Color:
-        """A flat colour under this light."""
-        r, g, b = _table(color, np.array([tone]))[0, 0]
+        """A colour under an even light."""
+        r, g, b = shades([color], np.array([[tone]], dtype=np.float32))[0, 0, 0]
         return int(r), int(g), int(b)
 
     def picture(self) -> np.ndarray:
@@ -181,8 +110,18 @@ class Canvas:
         side = self.image.shape[0] // SUPERSAMPLE
         return cv2.resize(self.image, (side, side), interpolation=cv2.INTER_AREA)
 
+    def _place(self, corners: np.ndarray, margin: float = 0.0) -> tuple[int, int, int, int] | None:
+        """The whole pixels x0, y0, x1, y1 of the canvas that hold a box, or None."""
+        (left, top), (right, bottom) = corners.tolist()
+        height, width = self.owner.shape
+        x0, y0 = max(int(left - margin) - 1, 0), max(int(top - margin) - 1, 0)
+        x1, y1 = min(int(right + margin) + 2, width), min(int(bottom + margin) + 2, height)
+        return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
-def _table(color: Color, tones: np.ndarray) -> np.ndarray:
-    """u8 [n, 1, 3]: a colour under each tone; shadows turn a little blue."""
-    tint = np.array([1.0, 1.0, 1.0]) + np.array([-0.05, -0.02, 0.08]) * (1 - np.clip(tones, 0, 1))[:, None]
-    return np.clip(np.array(color) * tones[:, None] * tint, 0, 255).astype(np.uint8)[:, None]
+
+_CONTACT = (255 - 0.4 * np.arange(256)).astype(np.uint8)
+
+
+def fixed(points: np.ndarray) -> np.ndarray:
+    """Canvas pixels f64 [..., 2] in OpenCV's fixed point, whose pixel centres are whole numbers."""
+    return np.rint((points - 0.5) * _ONE).astype(np.int32)

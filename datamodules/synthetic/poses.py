@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from datamodules.synthetic.anatomy import choose
+
 
 @dataclass
 class Arm:
@@ -53,9 +55,8 @@ class Pose:
 
 def sample_pose(rng: np.random.Generator) -> Pose:
     """One of the attitudes below, with the head turned freely."""
-    names = list(_ATTITUDES)
-    weights = np.array([_ATTITUDES[name][0] for name in names])
-    pose = _ATTITUDES[names[int(rng.choice(len(names), p=weights / weights.sum()))]][1](rng)
+    attitudes = list(_ATTITUDES.values())
+    pose = attitudes[choose(rng, [weight for weight, _ in attitudes])][1](rng)
     pose.nod += float(rng.normal(0, 7))
     pose.look += float(np.clip(rng.normal(0, 18), -55, 55))
     pose.tilt += float(rng.normal(0, 5))
@@ -111,8 +112,7 @@ _GESTURES: tuple[tuple[float, Callable[[np.random.Generator], Arm]], ...] = (
 
 
 def _gesture(rng: np.random.Generator) -> Arm:
-    weights = np.array([weight for weight, _ in _GESTURES])
-    return _GESTURES[int(rng.choice(len(_GESTURES), p=weights / weights.sum()))][1](rng)
+    return _GESTURES[choose(rng, [weight for weight, _ in _GESTURES])][1](rng)
 
 
 def _arms(rng: np.random.Generator) -> tuple[Arm, Arm]:
@@ -216,7 +216,7 @@ def _lying(rng: np.random.Generator) -> Pose:
     pose = _standing(rng)
     for leg in pose.legs:
         leg.flexion, leg.knee = rng.uniform(0, 35), rng.uniform(0, 60)
-    pose.pitch = float(rng.choice([-90.0, 90.0], p=[0.75, 0.25])) + rng.normal(0, 4)
+    pose.pitch = (-90.0 if rng.random() < 0.75 else 90.0) + rng.normal(0, 4)
     pose.roll = float(rng.uniform(-25, 25))
     pose.lying = True
     return pose

@@ -9,18 +9,22 @@ import cv2
 import numpy as np
 
 from datamodules.skeleton import COCO
-from datamodules.synthetic.anatomy import Body, sample_body
-from datamodules.synthetic.backdrop import add_distractors, add_obstacle, sample_backdrop
-from datamodules.synthetic.canvas import SUPERSAMPLE, Canvas, Light
+from datamodules.synthetic.backdrop import paint_place, sample_place
+from datamodules.synthetic.canvas import SUPERSAMPLE, Canvas
+from datamodules.synthetic.cast import Actor, Stage, sample_cast, sample_crowd, sample_stage
 from datamodules.synthetic.figure import dress
-from datamodules.synthetic.poses import Pose, sample_pose
+from datamodules.synthetic.props import add_distractors, add_obstacle
 from datamodules.synthetic.rig import Rig, solve
 from datamodules.synthetic.solids import Camera
 from datamodules.synthetic.visibility import joints_of, visibility_of
-from datamodules.synthetic.wardrobe import Look, Material, sample_look, sample_vivid
+from datamodules.synthetic.wardrobe import Material, sample_vivid
 
 _SMALLEST_LABELLED = 0.1
 """People less tall than this fraction of the picture are not labelled."""
+_LEAST_VISIBLE = 0.15
+"""People are not labelled if less than this fraction of what the picture holds of them is free of others."""
+_FEWEST_PIXELS = 8
+"""People of whom less is to be seen are no annotation at all."""
 
 
 class Person(NamedTuple):
@@ -41,114 +45,34 @@ class Scene(NamedTuple):
     people: list[Person]
 
 
-class Actor(NamedTuple):
-    """A person before painting."""
-
-    body: Body
-    pose: Pose
-    look: Look
-    heading: float
-    """Degrees: 0 faces the viewer, 90 the right of the picture."""
-    height: float
-    """An adult's standing height at this place, pixels of the picture."""
-    x: float
-    foot: float
-    """Where the lowest point of the body lies, pixels of the picture."""
-    is_labelled: bool = True
-    is_crowd: bool = False
-    is_blurred: bool = False
-
-
-class Stage(NamedTuple):
-    """What all people of a scene share."""
-
-    light: Light
-    elevation: float
-    """Degrees by which the camera looks down."""
-    roll: float
-    """Degrees by which it is rotated."""
-    distance: float
-    """In standing heights."""
-
-
 def render_scene(rng: np.random.Generator, size: int) -> Scene:
     """Render a random scene of ``size`` x ``size`` pixels; the same state of ``rng`` gives the same scene."""
     stage = sample_stage(rng)
     horizon = float(rng.uniform(0.3, 0.55)) * size
-    canvas = Canvas(_rolled(sample_backdrop(rng, size, horizon), stage.roll), stage.light)
-    add_distractors(rng, canvas)
+    place = sample_place(rng)
+    canvas = Canvas(_rolled(paint_place(rng, place, size, horizon), stage.roll), stage.light)
+    add_distractors(rng, canvas, horizon * SUPERSAMPLE)
     actors = sample_cast(rng, size, horizon)
+    if place.is_open and rng.random() < 0.13:
+        actors = sample_crowd(rng, size, horizon) + actors
     people = play(canvas, stage, actors, rng)
     return Scene(_developed(rng, canvas.picture()), people)
 
 
-def sample_stage(rng: np.random.Generator) -> Stage:
-    direction = np.array([rng.uniform(-0.8, 0.8), rng.uniform(-0.9, -0.1), rng.uniform(0.55, 1.0)])
-    direction /= np.linalg.norm(direction)
-    x, y, z = (float(value) for value in direction)
-    light = Light(x, y, z, ambient=float(rng.uniform(0.42, 0.68)))
-    roll = float(np.clip(rng.normal(0, 3.5), -10, 10))
-    return Stage(light, float(rng.uniform(-3, 15)), roll, float(rng.uniform(3.5, 9)))
-
-
-def sample_cast(rng: np.random.Generator, size: int, horizon: float) -> list[Actor]:
-    """People on the floor, from far to near; some scenes with a crowd behind them."""
-    eye_level = rng.uniform(0.62, 1.1)  # the camera's height in standing heights
-    count = int(rng.choice(7, p=[0.04, 0.3, 0.26, 0.17, 0.11, 0.07, 0.05]))
-    base = math.exp(rng.uniform(math.log(0.34), math.log(1.15))) * (1.0 if count < 3 else 0.75)
-    together = rng.random() < 0.35
-    cast, places = [], [rng.uniform(0.15, 0.85)]
-    for _ in range(count):
-        height = float(np.clip(base * math.exp(rng.normal(0, 0.12 if together else 0.38)), 0.06, 1.7)) * size
-        options = rng.uniform(0.02, 0.98, 1 if rng.random() < 0.2 else 8)
-        near = places[-1] + rng.uniform(-1, 1) * 0.5 * height / size
-        x = float(near) if together else _freest(options, places)
-        places.append(x)
-        foot = horizon + height * eye_level * rng.uniform(0.92, 1.08)
-        foot = min(foot, size * 0.98) if height < 0.6 * size and rng.random() < 0.8 else foot
-        cast.append(_sample_actor(rng, height, x * size, foot))
-    if count and rng.random() < 0.1:
-        height = rng.uniform(0.06, 0.16) * size
-        x = rng.uniform(0, 1) * size
-        blurred = _sample_actor(rng, height, x, horizon + height * eye_level)
-        cast.append(blurred._replace(is_labelled=False, is_blurred=True))
-    if rng.random() < 0.09:
-        cast += _sample_crowd(rng, size, horizon)
-    return sorted(cast, key=lambda actor: actor.height)
-
-
-def _freest(options: np.ndarray, places: list[float]) -> float:
-    distances = np.abs(options[:, None] - np.array(places)[None]).min(axis=1)
-    return float(options[int(distances.argmax())])
-
-
-def _sample_actor(rng: np.random.Generator, height: float, x: float, foot: float) -> Actor:
-    body = sample_body(rng)
-    kind = rng.choice(4, p=[0.5, 0.22, 0.13, 0.15])
-    heading = [rng.normal(0, 32), rng.choice([-1, 1]) * rng.normal(80, 18), rng.normal(180, 32), rng.uniform(-180, 180)]
-    look = sample_look(rng, childhood=body.stature < 0.85)
-    return Actor(body, sample_pose(rng), look, float(heading[int(kind)]), height, float(x), float(foot))
-
-
-def _sample_crowd(rng: np.random.Generator, size: int, horizon: float) -> list[Actor]:
-    """Rows of small people, closely packed."""
-    height = rng.uniform(0.07, 0.12) * size
-    left, width = rng.uniform(-0.1, 0.5) * size, rng.uniform(0.3, 0.7) * size
-    crowd = []
-    for row in range(int(rng.integers(1, 4))):
-        for x in np.arange(left, left + width, height * 0.42):
-            at = x + rng.normal(0, 0.08) * height
-            foot = horizon + height * (0.4 + 0.3 * row) + rng.normal(0, 0.04) * height
-            tall = height * (1 + 0.06 * row)
-            crowd.append(_sample_actor(rng, tall, at, foot)._replace(is_labelled=False, is_crowd=True))
-    return crowd
+class _Played(NamedTuple):
+    number: int
+    actor: Actor
+    rig: Rig
+    camera: Camera
+    painted: int
+    """Pixels of the canvas they covered before others came before them."""
 
 
 def play(canvas: Canvas, stage: Stage, actors: list[Actor], rng: np.random.Generator) -> list[Person]:
     """Paint the actors in this order and label them.
 
     Returns:
-        the people of whom a pixel is to be seen, then the crowd, if any, as one.
+        the people of whom enough is to be seen, in this order, then the crowd, if any, as one.
     """
     size = canvas.owner.shape[0] // SUPERSAMPLE
     played = []
@@ -157,24 +81,32 @@ def play(canvas: Canvas, stage: Stage, actors: list[Actor], rng: np.random.Gener
         _drop_shadow(canvas, rig, camera)
         seat = Material(sample_vivid(rng, dark=True)) if actor.pose.seated else None
         dress(rig, actor.look, camera, number, seat).paint(canvas)
-        painted = int(np.count_nonzero(canvas.owner[1::2, 1::2] >> 6 == number))
+        played.append(_Played(number, actor, rig, camera, int(np.count_nonzero(canvas.owner >> 6 == number))))
         if actor.is_blurred:
             _defocus(canvas, number, camera)
         if not actor.is_crowd and rng.random() < 0.1:
             x, foot = camera.project(np.array([rng.normal(0, 0.25), 0.0, 0.0]))
             below = SUPERSAMPLE * actor.foot + 0.04 * camera.scale
-            add_obstacle(rng, canvas, float(x), float(max(foot, below)), camera.scale)
-        played.append((number, actor, rig, camera, painted))
-    owner = canvas.owner[1::2, 1::2] >> 6
-    people, crowd = [], np.zeros(owner.shape, bool)
-    for number, actor, rig, camera, painted in played:
-        mask = owner == number
-        seen = int(np.count_nonzero(mask))
+            add_obstacle(rng, canvas, np.array([x, max(foot, below)]), camera.scale)
+    return _labelled(canvas, played)
+
+
+def _labelled(canvas: Canvas, played: list[_Played]) -> list[Person]:
+    people = []
+    size = canvas.owner.shape[0] // SUPERSAMPLE
+    free, crowd = np.ones((size, size), bool), np.zeros((size, size), bool)
+    for number, actor, rig, camera, painted in reversed(played):
+        mine = (canvas.owner >> 6 == number).view(np.uint8)
+        covered = mine[::2, ::2] + mine[1::2, ::2] + mine[::2, 1::2] + mine[1::2, 1::2]
+        mask = (covered >= 2) & free  # at least half of the pixel, and the nearer one's where two share it
+        free &= ~mask
         if actor.is_crowd:
             crowd |= mask
-        elif seen >= 8:
-            labelled = actor.is_labelled and actor.height * actor.body.stature >= _SMALLEST_LABELLED * size
-            people.append(_label(canvas, rig, camera, number, mask, labelled and seen >= 0.15 * painted))
+        elif np.count_nonzero(mask) >= _FEWEST_PIXELS:
+            tall = actor.height * actor.body.stature >= _SMALLEST_LABELLED * size
+            recognisable = bool(np.count_nonzero(mine) >= _LEAST_VISIBLE * painted)
+            people.append(_label(canvas, rig, camera, number, mask, actor.is_labelled and tall and recognisable))
+    people.reverse()
     if crowd.any():
         people.append(Person(np.zeros((17, 2)), np.zeros(17, np.uint8), crowd, is_crowd=True))
     return people
@@ -221,7 +153,7 @@ def _label(canvas: Canvas, rig: Rig, camera: Camera, number: int, mask: np.ndarr
     visibility = np.zeros(COCO.num_keypoints, np.uint8)
     points = camera.project(joints_of(rig)) / SUPERSAMPLE
     if is_labelled:
-        visibility = visibility_of(rig, points, canvas.owner, number)
+        visibility = visibility_of(rig, points, canvas.owner, number, mask)
         if np.count_nonzero(visibility == 2) < 3:
             visibility[:] = 0
     points[visibility == 0] = 0.0
@@ -231,10 +163,9 @@ def _label(canvas: Canvas, rig: Rig, camera: Camera, number: int, mask: np.ndarr
 def _rolled(image: np.ndarray, roll: float) -> np.ndarray:
     """The backdrop at the canvas's size, turned about its centre."""
     size = image.shape[0]
-    turn = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), -roll, SUPERSAMPLE)
-    turn[:, 2] += (SUPERSAMPLE - 1) * size / 2
-    side = size * SUPERSAMPLE
-    return cv2.warpAffine(image, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    turn = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), -roll, 1.0)
+    image = cv2.warpAffine(image, turn, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return cv2.resize(image, None, fx=SUPERSAMPLE, fy=SUPERSAMPLE, interpolation=cv2.INTER_LINEAR)
 
 
 def _developed(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from datamodules.synthetic.canvas import Canvas
+from datamodules.synthetic.canvas import Canvas, fixed
+from datamodules.synthetic.coat import Coat, Form, coats_of, form_of
 from datamodules.synthetic.wardrobe import Material
 
 
@@ -49,7 +50,10 @@ class Camera(NamedTuple):
         """Camera space [..., 3] to canvas pixels [..., 2]."""
         zoom = self.scale * self.distance / np.maximum(self.distance - points[..., 2], 0.2)
         x, y = points[..., 0] * zoom, points[..., 1] * -zoom
-        return np.stack([self.x + self.cos * x - self.sin * y, self.y + self.sin * x + self.cos * y], axis=-1)
+        projected = np.empty((*points.shape[:-1], 2))
+        projected[..., 0] = self.x + self.cos * x - self.sin * y
+        projected[..., 1] = self.y + self.sin * x + self.cos * y
+        return projected
 
 
 class Ring(NamedTuple):
@@ -65,9 +69,12 @@ class Ring(NamedTuple):
         return self.centre + np.sin(angle) * self.u + np.cos(angle) * self.v
 
 
+_X, _Y = np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])
+
+
 def ball(centre: np.ndarray, radius: float) -> Ring:
     """The silhouette of a sphere."""
-    return Ring(centre, np.array([radius, 0.0, 0.0]), np.array([0.0, radius, 0.0]))
+    return Ring(centre, _X * radius, _Y * radius)
 
 
 def slice_of(centre: np.ndarray, frame: np.ndarray, half_width: float, half_depth: float) -> Ring:
@@ -96,16 +103,34 @@ def region(rings: Sequence[Ring], low: Sequence[float], high: Sequence[float]) -
 
 
 class Solid(NamedTuple):
+    """The union of the convex hulls of each two groups of rings that follow one another."""
+
+    number: int
     part: int
-    rings: Sequence[Sequence[Ring]]
-    """The solid is the union of the convex hulls of each two groups that follow one another."""
+    groups: Sequence[Sequence[Ring]]
     material: Material
     depth: float
     shadow: bool
 
 
-_TURN = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-_COS, _SIN = np.cos(_TURN)[:, None], np.sin(_TURN)[:, None]
+class Cover(NamedTuple):
+    """A region of a solid's surface in another material."""
+
+    solid: int
+    part: int
+    outline: np.ndarray
+    material: Material
+
+
+class _Drawing(NamedTuple):
+    """All solids of a figure on the canvas."""
+
+    rims: np.ndarray
+    """i32 [R, N, 2], see ``canvas.fixed``."""
+    sizes: list[list[int]]
+    """Rings per group of each solid."""
+    starts: np.ndarray
+    form: Form
 
 
 class Figure:
@@ -114,7 +139,8 @@ class Figure:
     def __init__(self, camera: Camera, person: int) -> None:
         self.camera = camera
         self.person = person
-        self._steps: list[tuple[float, Solid | Callable[[Canvas], None]]] = []
+        self._solids: list[Solid] = []
+        self._steps: list[tuple[float, Solid | Cover | Callable[[Canvas], None]]] = []
 
     def owner(self, part: int) -> int:
         """The owner number of a part; props belong to the scenery."""
@@ -126,50 +152,74 @@ class Figure:
         rings: Sequence[Ring | Sequence[Ring]],
         material: Material,
         bias: float = 0.0,
+        depth: float | None = None,
         shadow: bool = True,
-    ) -> float:
-        """Add a solid; its depth is the mean of its first and last ring's plus ``bias``. Returns the depth."""
+    ) -> Solid:
+        """Add a solid. What is farther is painted first; of equal depth, what was added first.
+
+        Its depth is ``depth``, or that of its first and last rings' mean plus ``bias``.
+        """
         groups = [[ring] if isinstance(ring, Ring) else ring for ring in rings]
-        ends = [ring.centre[2] for ring in (*groups[0], *groups[-1])]
-        depth = sum(ends) / len(ends) + bias
-        self._steps.append((depth, Solid(part, groups, material, depth, shadow)))
-        return depth
+        if depth is None:
+            ends = [float(ring.centre[2]) for ring in (*groups[0], *groups[-1])]
+            depth = sum(ends) / len(ends) + bias
+        solid = Solid(len(self._solids), part, groups, material, depth, shadow)
+        self._solids.append(solid)
+        self._steps.append((depth, solid))
+        return solid
+
+    def cover(
+        self,
+        solid: Solid,
+        outline: np.ndarray | None,
+        material: Material,
+        part: int | None = None,
+        depth: float | None = None,
+    ) -> None:
+        """Paint a region (see ``region``) of a solid's surface right after it; None is nothing."""
+        if outline is not None:
+            step = Cover(solid.number, solid.part if part is None else part, outline, material)
+            self._steps.append((solid.depth if depth is None else depth, step))
 
     def also(self, depth: float, draw: Callable[[Canvas], None]) -> None:
-        """Call ``draw`` when everything farther than ``depth`` is painted."""
+        """Call ``draw`` in its turn."""
         self._steps.append((depth, draw))
 
     def paint(self, canvas: Canvas) -> None:
-        for _, step in sorted(self._steps, key=lambda item: item[0]):
+        """Paint everything, far to near."""
+        drawing = self._project()
+        steps = [step for _, step in sorted(self._steps, key=lambda item: item[0])]
+        dressed = [step for step in steps if isinstance(step, (Solid, Cover))]
+        bodies = [step.number if isinstance(step, Solid) else step.solid for step in dressed]
+        materials = [step.material for step in dressed]
+        coats = iter(coats_of(canvas.light, drawing.form, bodies, materials, self.camera.scale))
+        for step in steps:
             if isinstance(step, Solid):
-                self.paint_solid(canvas, step)
+                self._paint_solid(canvas, step, next(coats), drawing)
+            elif isinstance(step, Cover):
+                outline = self.camera.project(step.outline)
+                corners = np.stack([outline.min(axis=0), outline.max(axis=0)])
+                canvas.paint([fixed(outline)], corners, next(coats), self.owner(step.part))
             else:
                 step(canvas)
 
-    def paint_solid(self, canvas: Canvas, solid: Solid) -> None:
-        rings = [ring for group in solid.rings for ring in group]
-        centres, u, v = (np.stack(vectors)[:, None] for vectors in zip(*rings, strict=True))
-        rims = self.camera.project(centres + _COS * u + _SIN * v)
-        axis = self.camera.project(centres[[0, -1], 0])
-        sizes = [len(group) for group in solid.rings]
-        stops = np.cumsum(sizes)
-        starts = stops - sizes
-        spans = list(zip(starts[:-1], stops[1:], strict=True)) or [(0, stops[0])]
-        outlines = [_hull(rims[start:stop].reshape(-1, 2)) for start, stop in spans]
-        shadow = self.camera.scale * 0.012 if solid.shadow else 0.0
-        unit = self.camera.scale
-        canvas.paint(outlines, (axis[0], axis[1]), solid.material, self.owner(solid.part), unit, shadow)
+    def _project(self) -> _Drawing:
+        rings = [ring for solid in self._solids for group in solid.groups for ring in group]
+        vectors = np.array([vector for ring in rings for vector in ring]).reshape(-1, 3, 1, 3)
+        turn = np.linspace(0, 2 * np.pi, 12 if self.camera.scale < 400 else 20, endpoint=False)[:, None]
+        rims = self.camera.project(vectors[:, 0] + np.cos(turn) * vectors[:, 1] + np.sin(turn) * vectors[:, 2])
+        sizes = [[len(group) for group in solid.groups] for solid in self._solids]
+        counts = np.array([sum(groups) for groups in sizes])
+        starts = np.cumsum(counts) - counts
+        axes = self.camera.project(vectors[:, 0, 0][np.stack([starts, starts + counts - 1], axis=1)])
+        return _Drawing(fixed(rims), sizes, starts, form_of(rims.reshape(-1, 2), starts * len(turn), axes))
 
-    def paint_region(
-        self, canvas: Canvas, outline: np.ndarray | None, part: int, material: Material, up: np.ndarray
-    ) -> None:
-        """Paint a surface region (see ``region``) as if round about the direction ``up``, f64 [3]."""
-        if outline is not None:
-            polygon = self.camera.project(outline)
-            centre = outline.mean(axis=0)
-            axis = self.camera.project(np.stack([centre, centre + up * 0.1]))
-            canvas.paint_polygon(polygon, (axis[0], axis[1]), material, self.owner(part), self.camera.scale)
-
-
-def _hull(points: np.ndarray) -> np.ndarray:
-    return cv2.convexHull(points.astype(np.float32))[:, 0]
+    def _paint_solid(self, canvas: Canvas, solid: Solid, coat: Coat, drawing: _Drawing) -> None:
+        sizes = drawing.sizes[solid.number]
+        start = int(drawing.starts[solid.number])
+        polygons = []
+        for first, second in zip(sizes, sizes[1:] or [0], strict=False):
+            polygons.append(cv2.convexHull(drawing.rims[start : start + first + second].reshape(-1, 2))[:, 0])
+            start += first
+        width = self.camera.scale * 0.012 if solid.shadow else 0.0
+        canvas.paint(polygons, drawing.form.corners[solid.number], coat, self.owner(solid.part), width)

@@ -8,7 +8,8 @@ import numpy as np
 
 from datamodules.skeleton import COCO
 from datamodules.synthetic.canvas import SUPERSAMPLE
-from datamodules.synthetic.head import EAR, EYE, NOSE
+from datamodules.synthetic.face import EYE
+from datamodules.synthetic.head import EAR, NOSE
 from datamodules.synthetic.rig import SIDES, Rig
 from datamodules.synthetic.solids import Part
 
@@ -34,16 +35,17 @@ def joints_of(rig: Rig) -> np.ndarray:
     return np.stack([points[name] for name in COCO.joints])
 
 
-def visibility_of(rig: Rig, points: np.ndarray, owner: np.ndarray, number: int) -> np.ndarray:
+def visibility_of(rig: Rig, points: np.ndarray, owner: np.ndarray, number: int, mask: np.ndarray) -> np.ndarray:
     """Whether each joint is outside, hidden or visible.
 
     A joint is visible where the topmost pixel is a part of the same person that carries the joint, and the side of
-    the body it lies on is turned to the viewer.
+    the body it lies on is turned to the viewer. It is hidden where the person's mask is more than a pixel away.
 
     Args:
         points: f64 [17, 2], pixels of the picture.
         owner: u16, the canvas's owners, ``SUPERSAMPLE`` times the picture's size.
         number: of the person.
+        mask: bool, at the picture's size, the person's visible pixels.
 
     Returns:
         u8 [17]: 0 outside the picture, 1 hidden, 2 visible.
@@ -56,7 +58,10 @@ def visibility_of(rig: Rig, points: np.ndarray, owner: np.ndarray, number: int) 
         x, y = np.floor(points[joint] * SUPERSAMPLE).astype(int)
         person, part = divmod(int(owner[y, x]), 64)
         name = COCO.joints[joint]
-        visibility[joint] = 2 if person == number and part in carriers[name] and turned.get(name, True) else 1
+        column, row = points[joint].astype(int)
+        is_shown = mask[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].any()
+        on_top = person == number and part in carriers[name]
+        visibility[joint] = 2 if on_top and is_shown and turned.get(name, True) else 1
     return visibility
 
 

@@ -8,10 +8,12 @@ left from right.
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
+
+from datamodules.synthetic.anatomy import choose
 
 Color = tuple[int, int, int]
 
@@ -89,6 +91,10 @@ class Look:
     iris: Color
     lips: Color
 
+    def from_afar(self) -> Look:
+        """Without the small things."""
+        return replace(self, badge=None, armband=None, watch=None, bag=None, sock=None, glasses=False)
+
 
 _SKINS: tuple[Color, ...] = (
     (255, 219, 194),
@@ -126,14 +132,14 @@ _TROUSERS: tuple[Color, ...] = (
 def sample_look(rng: np.random.Generator, childhood: bool) -> Look:
     """Draw a look; a child has neither beard nor bald head."""
     skin = sample_skin(rng)
-    hair = Hair(rng.choice([style.value for style in Hair], p=[0.06, 0.32, 0.16, 0.16, 0.1, 0.1, 0.1]))
+    hair = list(Hair)[choose(rng, [0.06, 0.32, 0.16, 0.16, 0.1, 0.1, 0.1])]
     if childhood and hair is Hair.bald:
         hair = Hair.short
     hair_color = Material(_jittered(rng, _HAIRS[int(rng.integers(len(_HAIRS)))], 8))
     shirt = sample_cloth(rng)
     jacket = Material(sample_vivid(rng, dark=True))
-    top = Top(rng.choice([kind.value for kind in Top], p=[0.42, 0.34, 0.1, 0.14]))
-    bottom = Bottom(rng.choice([kind.value for kind in Bottom], p=[0.58, 0.22, 0.12, 0.08]))
+    top = list(Top)[choose(rng, [0.42, 0.34, 0.1, 0.14])]
+    bottom = list(Bottom)[choose(rng, [0.58, 0.22, 0.12, 0.08])]
     if bottom is Bottom.dress and top is Top.jacket:
         top = Top.tee
     sleeve = jacket if top is Top.jacket else shirt
@@ -156,7 +162,7 @@ def sample_look(rng: np.random.Generator, childhood: bool) -> Look:
         lower=shirt if bottom is Bottom.dress else lower,
         shoe=Material(sample_vivid(rng) if rng.random() < 0.45 else sample_grey(rng)),
         sock=Material(sample_grey(rng, light=True)) if rng.random() < 0.5 else None,
-        loose=float(rng.choice([0.002, 0.005, 0.01], p=[0.35, 0.45, 0.2])),
+        loose=(0.002, 0.005, 0.01)[choose(rng, [0.35, 0.45, 0.2])],
         skirt_length=float(rng.uniform(0.55, 1.25)),
         beard=short_hair and not childhood and rng.random() < 0.3,
         glasses=bool(rng.random() < 0.16),
@@ -165,7 +171,7 @@ def sample_look(rng: np.random.Generator, childhood: bool) -> Look:
         armband=sample_vivid(rng) if rng.random() < 0.2 else None,
         watch=sample_grey(rng) if rng.random() < 0.35 else None,
         bag=Material(sample_vivid(rng, dark=True)) if rng.random() < 0.16 else None,
-        iris=[(72, 48, 34), (60, 88, 120), (70, 98, 66)][int(rng.choice(3, p=[0.65, 0.2, 0.15]))],
+        iris=[(72, 48, 34), (60, 88, 120), (70, 98, 66)][choose(rng, [0.65, 0.2, 0.15])],
         lips=tuple(int(c * f) for c, f in zip(skin, (0.78, 0.5, 0.5), strict=True)),  # type: ignore[arg-type]
     )
 
@@ -175,7 +181,7 @@ def sample_skin(rng: np.random.Generator) -> Color:
 
 
 def sample_cloth(rng: np.random.Generator) -> Material:
-    pattern = Pattern(rng.choice([kind.value for kind in Pattern], p=[0.5, 0.2, 0.09, 0.11, 0.1]))
+    pattern = list(Pattern)[choose(rng, [0.5, 0.2, 0.09, 0.11, 0.1])]
     first = sample_vivid(rng) if rng.random() < 0.75 else sample_grey(rng)
     second = sample_vivid(rng) if rng.random() < 0.5 else sample_grey(rng, light=True)
     return Material(first, second, pattern, float(rng.uniform(0.03, 0.085)))
