@@ -25,26 +25,31 @@ class Trunk(NamedTuple):
     channels: int
 
 
-class ResNetBody(nn.Module):
+def _resnet_body(resnet: nn.Module) -> nn.Module:
     """Stem to layer 3 of a timm ResNet: images f32 [B, 3, H, W] -> f32 [B, C, H / 16, W / 16]."""
+    layers = nn.Sequential()
+    for name in ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3"):
+        layers.add_module(name, resnet.get_submodule(name))
+    return layers
 
-    def __init__(self, resnet: nn.Module) -> None:
-        super().__init__()
-        names = ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3")
-        self.layers = nn.Sequential()
-        for name in names:
-            self.layers.add_module(name, resnet.get_submodule(name))
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images)
+def _efficientnet_halves(efficientnet: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """A timm EfficientNet up to stride 16, and its blocks behind."""
+    blocks = list(efficientnet.get_submodule("blocks").children())
+    first = 5  # stages 0 to 4 end at stride 16 in every EfficientNet
+    stem = [efficientnet.get_submodule(name) for name in ("conv_stem", "bn1")]
+    return nn.Sequential(*stem, *blocks[:first]), nn.Sequential(*blocks[first:])
 
 
 class DeconvolutionStage(nn.Module):
-    """Layer 4 and SimpleBaseline's three deconvolutions: f32 [B, C, H / 16, W / 16] -> f32 [B, C', H / 4, W / 4]."""
+    """The stage at stride 32 (a ResNet's layer 4) and SimpleBaseline's three deconvolutions.
 
-    def __init__(self, resnet: nn.Module, in_channels: int, channels: list[int]) -> None:
+    f32 [B, C, H / 16, W / 16] -> f32 [B, C', H / 4, W / 4].
+    """
+
+    def __init__(self, stage: nn.Module, in_channels: int, channels: list[int]) -> None:
         super().__init__()
-        self.layer4 = resnet.get_submodule("layer4")
+        self.stage = stage
         self.deconvolutions = nn.Sequential()
         for out_channels in channels:
             deconvolution = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
@@ -53,7 +58,7 @@ class DeconvolutionStage(nn.Module):
             in_channels = out_channels
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.deconvolutions(self.layer4(features))
+        return self.deconvolutions(self.stage(features))
 
 
 class HRNetBody(nn.Module):
@@ -105,10 +110,10 @@ class HighResolutionStage(nn.Module):
 
 
 def build_trunk(config: BackboneConfig, deconv_channels: list[int]) -> Trunk:
-    """Build SimpleBaseline on a timm ResNet, or an HRNet, with the weights ``config`` asks for.
+    """Build SimpleBaseline on a timm ResNet or EfficientNet, or an HRNet, with the weights ``config`` asks for.
 
     Raises:
-        ValueError: the backbone is neither, or its weights are not there; something is to be frozen; or the
+        ValueError: the backbone is none of these, or its weights are not there; something is to be frozen; or the
             deconvolutions do not lead from stride 32 to stride 4.
     """
     if config.frozen_stages or config.freeze_batch_norm:
@@ -119,13 +124,17 @@ def build_trunk(config: BackboneConfig, deconv_channels: list[int]) -> Trunk:
     if config.name.startswith("hrnet"):
         backbone = Backbone(config, out_strides=(4,))
         return Trunk(HRNetBody(backbone.body), HighResolutionStage(backbone.body), backbone.channels[0])
-    if not config.name.startswith("resnet"):
-        raise ValueError(f"model.backbone.name={config.name}: Graph-PCNN takes a timm resnet* or hrnet*")
+    is_resnet = config.name.startswith("resnet")
+    if not is_resnet and "efficientnet" not in config.name:
+        raise ValueError(f"model.backbone.name={config.name}: Graph-PCNN takes a timm resnet*, efficientnet* or hrnet*")
     if len(deconv_channels) != 3:
         raise ValueError(f"model.deconv_channels={deconv_channels}: three deconvolutions lead from stride 32 to 4")
     backbone = Backbone(config, out_strides=(32,))
-    stage = DeconvolutionStage(backbone.body, backbone.channels[0], list(deconv_channels))
-    return Trunk(ResNetBody(backbone.body), stage, deconv_channels[-1])
+    if is_resnet:
+        shared, last = _resnet_body(backbone.body), backbone.body.get_submodule("layer4")
+    else:
+        shared, last = _efficientnet_halves(backbone.body)
+    return Trunk(shared, DeconvolutionStage(last, backbone.channels[0], list(deconv_channels)), deconv_channels[-1])
 
 
 def heatmap_layer(channels: int, num_keypoints: int) -> nn.Conv2d:

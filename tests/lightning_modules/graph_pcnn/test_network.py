@@ -54,7 +54,7 @@ def test_the_localization_subnet_is_a_copy_not_the_same():
     assert not shared
 
 
-@pytest.mark.parametrize("name", ["resnet18", "hrnet_w18_small"])
+@pytest.mark.parametrize("name", ["resnet18", "hrnet_w18_small", "tf_efficientnet_lite0"])
 def test_every_parameter_learns_in_both_stages(name):
     torch.manual_seed(0)
     network = build(config(name))
@@ -96,7 +96,7 @@ def test_without_refinement_the_base_runs_alone():
 
 @pytest.mark.parametrize(
     ("switches", "message"),
-    [({"name": "efficientnet_b0"}, "resnet"), ({"deconv_channels": [8, 8]}, "three deconvolutions")],
+    [({"name": "mobilenetv3_small_050"}, "resnet"), ({"deconv_channels": [8, 8]}, "three deconvolutions")],
 )
 def test_impossible_trunks_name_the_key(switches, message):
     with pytest.raises(ValueError, match=message):
