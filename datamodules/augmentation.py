@@ -11,7 +11,7 @@ import albumentations as A
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.config import AugmentationConfig, DataConfig, Resize
+from datamodules.config import AugmentationConfig, DataConfig, Resize, Spread
 from datamodules.geometry import (
     Matrix,
     clip_boxes,
@@ -105,8 +105,7 @@ class Warp(A.DualTransform):
     def _draw(self, frame: Frame, height: float, width: float, mirror: bool) -> Matrix:
         """The map from the photograph to the input: about both centres, in the order mirror, scale, rotate, shift."""
         drawn, draw = self.augmentation, self.py_random
-        factor = draw.uniform(*drawn.scale)
-        angle = draw.uniform(-drawn.rotation, drawn.rotation) if draw.random() < drawn.rotation_probability else 0.0
+        factor, angle = self._draw_scale(), self._draw_angle()
         dx, dy = (
             draw.uniform(-drawn.shift, drawn.shift) * side + draw.uniform(-drawn.shift_pixels, drawn.shift_pixels)
             for side in (frame.hw[1], frame.hw[0])
@@ -117,6 +116,20 @@ class Warp(A.DualTransform):
             rotation(angle),
             translation(frame.hw[1] / 2 + dx, frame.hw[0] / 2 + dy),
         )
+
+    def _draw_scale(self) -> float:
+        low, high = self.augmentation.scale
+        if self.augmentation.spread is Spread.uniform:
+            return self.py_random.uniform(low, high)
+        return 1 / min(max(self.py_random.gauss(1.0, (high - low) / 2), low), high)
+
+    def _draw_angle(self) -> float:
+        largest = self.augmentation.rotation
+        if self.py_random.random() >= self.augmentation.rotation_probability:
+            return 0.0
+        if self.augmentation.spread is Spread.uniform:
+            return self.py_random.uniform(-largest, largest)
+        return min(max(self.py_random.gauss(0.0, largest), -2 * largest), 2 * largest)
 
 
 def build_pipeline(config: DataConfig, *, train: bool) -> A.Compose:

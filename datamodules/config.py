@@ -45,6 +45,16 @@ class IgnoreShape(Enum):
     mask = "mask"
 
 
+class Spread(Enum):
+    """How ``rotation`` and ``scale`` are drawn."""
+
+    uniform = "uniform"
+    """Even in ±rotation and in the range of ``scale``."""
+    normal = "normal"
+    """As SimpleBaseline and HRNet: the angle from N(0, rotation), at most twice that; the *crop's* size, so the inverse
+    of the person's, from N(1, half the range of ``scale``), within ``scale``."""
+
+
 @dataclass
 class AugmentationConfig:
     """Geometry and colour of training samples; each paper's YAML states its own figures."""
@@ -52,10 +62,11 @@ class AugmentationConfig:
     flip: float = 0.5
     """Probability of the mirror image."""
     rotation: float = 0.0
-    """Degrees, uniform in ±rotation."""
+    """Degrees, in ±rotation."""
     rotation_probability: float = 1.0
     scale: List[float] = field(default_factory=lambda: [1.0, 1.0])
-    """Uniform factor on the size a person has in the input."""
+    """Factor on the size a person has in the input."""
+    spread: Spread = Spread.uniform
     shift: float = 0.0
     """Uniform in ±shift, as a fraction of the input size."""
     shift_pixels: float = 0.0

@@ -3,7 +3,7 @@ import pytest
 
 from datamodules import geometry as g
 from datamodules.augmentation import build_pipeline, fill_color, start, warp_people
-from datamodules.config import AugmentationConfig, DataConfig, Resize
+from datamodules.config import AugmentationConfig, DataConfig, Resize, Spread
 from datamodules.skeleton import COCO
 
 WILD = AugmentationConfig(flip=0.5, rotation=45, scale=[0.75, 1.5], shift=0.1, shift_pixels=10)
@@ -137,6 +137,26 @@ def test_figures_are_those_configured(photograph):
     assert 0.4 < (np.abs(angles) < 1e-6).mean() < 0.6
     assert 18 < np.abs(angles).max() <= 20 + 1e-6
     assert 23 < np.abs(centres).max() <= 25 + 1e-6
+
+
+def test_normal_spread_is_that_of_the_top_down_bases(photograph):
+    """The crop's size from N(1, 0.25) within 0.75 to 1.25, angles from N(0, 20) within ±40, six times in ten."""
+    augmentation = AugmentationConfig(
+        flip=0, rotation=20, rotation_probability=0.6, scale=[0.75, 1.25], spread=Spread.normal
+    )
+    pipeline = build_pipeline(config(resize=Resize.crop, augmentation=augmentation), train=True)
+    pipeline.set_random_seed(0)
+    matrices = np.stack([pipeline(**start(photograph))["matrix"] for _ in range(600)])
+    crops = (100 / 60) / np.sqrt([g.determinant(matrix) for matrix in matrices])
+    angles = np.degrees(np.arctan2(matrices[:, 1, 0], matrices[:, 0, 0]))
+    assert crops.min() == pytest.approx(0.75)
+    assert crops.max() == pytest.approx(1.25)
+    # 31.7 % of a normal distribution lie beyond one standard deviation, 4.6 % beyond two.
+    assert np.isclose(np.abs(crops - 1), 0.25).mean() == pytest.approx(0.317, abs=0.06)
+    turned = angles[np.abs(angles) > 1e-6]
+    assert len(turned) / len(angles) == pytest.approx(0.6, abs=0.06)
+    assert (np.abs(turned) < 20).mean() == pytest.approx(0.683, abs=0.07)
+    assert np.isclose(np.abs(turned), 40).mean() == pytest.approx(0.046, abs=0.03)
 
 
 def test_the_border_is_filled_with_the_mean(photograph):
