@@ -1,0 +1,267 @@
+"""The configuration of a run: its schema, and how it is composed. Told wrong before torch is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, List, Optional, Union
+
+from omegaconf import OmegaConf
+
+from datamodules.config import DataConfig
+from experiments.merging import ConfigError, did_you_mean, merge, read_override, read_yaml_file
+from lightning_modules.papers import PAPERS, load
+from lightning_modules.shared.config import OptimizerConfig
+
+__all__ = ["ConfigError", "RunConfig", "compose", "fingerprint", "list_presets", "load_config", "to_plain"]
+
+CONFIGS = Path(__file__).with_name("configs")
+
+
+class Accelerator(Enum):
+    auto = "auto"
+    """A GPU if there is one."""
+    cpu = "cpu"
+    gpu = "gpu"
+    mps = "mps"
+
+
+class Strategy(Enum):
+    auto = "auto"
+    """One device, or ``ddp`` over several."""
+    ddp = "ddp"
+
+
+class WandbMode(Enum):
+    online = "online"
+    offline = "offline"
+    disabled = "disabled"
+
+
+@dataclass
+class TrainerConfig:
+    accelerator: Accelerator = Accelerator.auto
+    devices: Union[int, str] = "auto"
+    """How many per node, ``auto`` for all there are (one on a CPU), or indices such as ``"0,2"``."""
+    num_nodes: int = 1
+    strategy: Strategy = Strategy.auto
+    precision: str = "32-true"
+    """``32-true``, ``bf16-mixed`` or ``16-mixed``."""
+    max_epochs: int = 36
+    max_steps: int = -1
+    """Optimizer steps after which training ends, if that is sooner than ``max_epochs``; -1 is no limit."""
+    accumulate: Optional[int] = None
+    """Batches per optimizer step; null reaches ``optimizer.reference_batch`` as nearly as the devices allow."""
+    val_every_epochs: int = 1
+    val_every_steps: Optional[int] = None
+    """Evaluate also within an epoch, after every so many batches."""
+    checkpoint_every_steps: Optional[int] = None
+    """Write ``last.ckpt`` also within an epoch, after every so many optimizer steps."""
+    limit_train_batches: Optional[int] = None
+    """Batches per epoch and device; null is all."""
+    log_every_steps: int = 50
+    deterministic: bool = False
+    """Only deterministic algorithms; an operation that has none raises."""
+    channels_last: bool = False
+    compile: bool = False
+    """``torch.compile`` the network."""
+    sync_batchnorm: bool = False
+    ddp_timeout: float = 1800.0
+    """Seconds after which a collective that not every rank enters ends the run."""
+
+
+@dataclass
+class WandbConfig:
+    mode: Optional[WandbMode] = None
+    """null is online where someone is logged in, else offline."""
+    project: str = "pose-papers"
+    entity: Optional[str] = None
+    group: Optional[str] = None
+    tags: List[str] = field(default_factory=list)
+    init_timeout: float = 20.0
+    """Seconds to wait for the server before the run goes on offline."""
+
+
+@dataclass
+class OutputConfig:
+    root: str = "runs"
+    """A run's folder is ``<root>/<paper>/<name>``."""
+    pictures: int = 6
+    """Validation images drawn after every evaluation, truth beside prediction; 0 is none."""
+
+
+@dataclass
+class RunConfig:
+    paper: str = ""
+    name: Optional[str] = None
+    """Null is ``<preset or "recipe">-<fingerprint>``."""
+    preset: Optional[str] = None
+    seed: int = 0
+    model: Any = None
+    """The paper's own ``Config``."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+
+
+MACHINE_KEYS = (
+    "name",
+    "preset",
+    "wandb",
+    "output",
+    "data.num_workers",
+    "data.val_batch_size",
+    "data.batch_size",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.accumulate",
+    "trainer.checkpoint_every_steps",
+    "trainer.log_every_steps",
+    "trainer.ddp_timeout",
+)
+"""What may differ between two halves of one run: where and how it is computed, not what. The samples per optimizer
+step must stay; ``callbacks.run_record`` holds that."""
+
+
+def compose(paper: str, preset: str | None = None, overrides: list[str] | None = None) -> RunConfig:
+    """schema <- ``configs/<paper>.yaml`` <- its preset <- ``key=value`` overrides.
+
+    Raises:
+        ConfigError: an unknown paper, preset or key, a wrong type or name, values that make no sense.
+    """
+    file, recipe = _recipe(paper)
+    presets = recipe.pop("presets", None) or {}
+    if preset is not None and preset not in presets:
+        known = ", ".join(presets) or "none"
+        raise ConfigError(f"{paper} has no preset {preset!r}{did_you_mean(preset, list(presets))} (presets: {known})")
+    schema = OmegaConf.structured(RunConfig(paper=paper, preset=preset))
+    schema.model = OmegaConf.structured(load(PAPERS[paper].config))
+    merge(schema, recipe, str(file))
+    if preset is not None:
+        merge(schema, {key: value for key, value in presets[preset].items() if key != "about"}, f"{file}: {preset}")
+    for override in overrides or []:
+        values = read_override(override)
+        if "paper" in values or "preset" in values:
+            raise ConfigError(f"command line: {override}: give it as --{override.split('=')[0]}")
+        merge(schema, values, "command line")
+    config: RunConfig = OmegaConf.to_object(schema)  # type: ignore[assignment]
+    _check(config)
+    return config
+
+
+def list_presets(paper: str) -> dict[str, str]:
+    """Preset -> its one line.
+
+    Raises:
+        ConfigError: as ``compose``.
+    """
+    presets = _recipe(paper)[1].get("presets") or {}
+    return {name: str(values.get("about", "")) for name, values in presets.items()}
+
+
+def to_plain(config: RunConfig) -> dict[str, Any]:
+    """Nested dicts, lists and scalars, enums by name: for YAML, JSON and checkpoints."""
+    plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def load_config(file: Path) -> RunConfig:
+    """The configuration that ``to_plain`` wrote as YAML.
+
+    Raises:
+        ConfigError: the file cannot be read or does not fit this version's schema.
+    """
+    values = read_yaml_file(file)
+    if not isinstance(values, dict) or values.get("paper") not in PAPERS:
+        raise ConfigError(f"{file}: not the configuration of a run")
+    schema = OmegaConf.structured(RunConfig())
+    schema.model = OmegaConf.structured(load(PAPERS[values["paper"]].config))
+    merge(schema, values, str(file))
+    config: RunConfig = OmegaConf.to_object(schema)  # type: ignore[assignment]
+    return config
+
+
+def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts -> dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        if isinstance(value, dict) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def scientific(plain: dict[str, Any]) -> dict[str, Any]:
+    """The dotted keys that decide a run's result: all but ``MACHINE_KEYS``."""
+    return {
+        key: value
+        for key, value in flatten(plain).items()
+        if not any(key == machine or key.startswith(f"{machine}.") for machine in MACHINE_KEYS)
+    }
+
+
+def fingerprint(config: RunConfig) -> str:
+    """Six hexadecimal digits of what decides the result: equal runs on different machines share them."""
+    text = json.dumps(scientific(to_plain(config)), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def _recipe(paper: str) -> tuple[Path, dict[str, Any]]:
+    if paper not in PAPERS:
+        raise ConfigError(f"no paper {paper!r}{did_you_mean(paper, list(PAPERS))} (papers: {', '.join(PAPERS)})")
+    file = CONFIGS / f"{paper}.yaml"
+    recipe = read_yaml_file(file)
+    if not isinstance(recipe, dict):
+        raise ConfigError(f"{file}: expected the sections model, optimizer, data, trainer, presets")
+    try:
+        shown = file.relative_to(Path.cwd())
+    except ValueError:
+        shown = file
+    return shown, recipe
+
+
+def _check(config: RunConfig) -> None:
+    data, trainer, optimizer = config.data, config.trainer, config.optimizer
+    rules = (
+        ("data.batch_size", data.batch_size >= 1, "must be at least 1"),
+        ("data.val_batch_size", data.val_batch_size >= 1, "must be at least 1"),
+        ("data.num_workers", data.num_workers >= 0, "must not be negative"),
+        ("data.size", data.size >= 1, "must be at least 1"),
+        ("data.train_size", len(data.train_size) == 2 and data.train_size[0] <= data.train_size[1], "is [low, high]"),
+        ("data.mean", len(data.mean) == 3, "needs three values"),
+        ("data.std", len(data.std) == 3 and all(value > 0 for value in data.std), "needs three positive values"),
+        ("optimizer.lr", optimizer.lr > 0, "must be positive"),
+        ("optimizer.reference_batch", optimizer.reference_batch >= 1, "must be at least 1"),
+        ("trainer.num_nodes", trainer.num_nodes >= 1, "must be at least 1"),
+        ("trainer.max_epochs", trainer.max_epochs >= 1, "must be at least 1"),
+        ("trainer.max_steps", trainer.max_steps >= 1 or trainer.max_steps == -1, "must be positive, or -1"),
+        ("trainer.accumulate", trainer.accumulate is None or trainer.accumulate >= 1, "must be at least 1, or null"),
+        ("trainer.val_every_epochs", trainer.val_every_epochs >= 1, "must be at least 1"),
+        ("trainer.log_every_steps", trainer.log_every_steps >= 1, "must be at least 1"),
+        ("trainer.precision", trainer.precision in PRECISIONS, f"must be one of {', '.join(PRECISIONS)}"),
+        ("name", config.name is None or _is_folder_name(config.name), "must be a plain folder name"),
+    )
+    for key, holds, rule in rules:
+        if not holds:
+            raise ConfigError(f"{key}: {rule}, got {flatten(to_plain(config)).get(key)!r}")
+    if hasattr(config.model, "validate"):
+        try:
+            config.model.validate()
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+
+
+def _is_folder_name(name: str) -> bool:
+    return bool(name) and not name.startswith((".", "-")) and "/" not in name and "\\" not in name
