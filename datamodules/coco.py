@@ -113,6 +113,8 @@ class CocoDataModule(pl.LightningDataModule):
         dataset = _ready(self.train_set)
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         sampler = EpochSampler(len(dataset), self.seed, world, rank)
+        epoch, batches = progress(self.trainer) if self.trainer else (0, 0)
+        sampler.start_at(epoch, batches * self.config.batch_size)
         return self._loader(
             dataset,
             batch_size=self.config.batch_size,
@@ -195,6 +197,14 @@ class CocoDataModule(pl.LightningDataModule):
         if complaints and self.config.on_bad_image is OnBadImage.error:
             raise AnnotationError(complaints)
         return _without(annotations, missing, complaints)
+
+
+def progress(trainer: pl.Trainer) -> tuple[int, int]:
+    """The epoch a trainer is in, or a checkpoint has put it in, and how many batches of it are done."""
+    epochs: Any = trainer.fit_loop.epoch_progress.current
+    batches = trainer.fit_loop.epoch_loop.batch_progress.current
+    is_within = epochs.ready > epochs.processed
+    return epochs.processed, batches.ready if is_within else 0
 
 
 def build_dataset(

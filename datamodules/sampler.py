@@ -27,10 +27,16 @@ class EpochSampler(DistributedSampler[Any]):
     def __init__(self, length: int, seed: int = 0, num_replicas: int = 1, rank: int = 0) -> None:
         super().__init__(range(length), num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)  # type: ignore[arg-type]
         self.length = length
+        self._skip = 0
+
+    def start_at(self, epoch: int, samples: int = 0) -> None:
+        """Let the next pass be that of ``epoch`` without its first ``samples``: where an interrupted run goes on."""
+        self.epoch, self._skip = epoch, samples
 
     def __iter__(self) -> Iterator[Draw]:  # type: ignore[override]
         epoch, self.epoch = self.epoch, self.epoch + 1
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * epoch)
         order = torch.randperm(self.length, generator=generator)
         share = torch.arange(self.rank, self.total_size, self.num_replicas) % self.length
-        return (Draw(sample, epoch) for sample in order[share].tolist())
+        skip, self._skip = self._skip, 0
+        return (Draw(sample, epoch) for sample in order[share][skip:].tolist())

@@ -32,3 +32,11 @@ def test_fewer_samples_than_ranks():
     assert all(len(rank) == 1 for rank in ranks)
     assert {rank[0].sample for rank in ranks} == {0, 1}
     assert isinstance(ranks[0][0], Draw)
+
+
+def test_a_pass_can_start_where_another_stopped():
+    whole, resumed = EpochSampler(9, seed=4), EpochSampler(9, seed=4)
+    whole.set_epoch(2)
+    resumed.start_at(2, samples=4)
+    assert list(resumed) == list(whole)[4:]
+    assert list(resumed) == list(whole)  # later passes are whole
