@@ -1,0 +1,88 @@
+"""``best.ckpt`` and ``last.ckpt``, and nothing else to choose from."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+
+
+class Checkpoints(Checkpoint):
+    """Keeps the best and the last state of a run.
+
+    ``best.ckpt`` is written after an evaluation whose figure is above all earlier ones. ``last.ckpt`` is written after
+    every epoch, after every evaluation within an epoch, and every ``every_steps`` optimizer steps; the one before
+    stays as ``previous.ckpt``, in case the newest is damaged. Files appear whole or not at all.
+
+    Args:
+        directory: of the three files.
+        monitor: figure to maximise; it must agree on all ranks. NaN is never the best.
+        every_steps: optimizer steps between two checkpoints within an epoch; None writes none there.
+    """
+
+    def __init__(self, directory: Path, monitor: str = "val/AP", every_steps: int | None = None) -> None:
+        self.directory = directory
+        self.monitor = monitor
+        self.every_steps = every_steps
+        self.best_score: float | None = None
+        self.best_step: int | None = None
+
+    @property
+    def best(self) -> Path:
+        return self.directory / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        return self.directory / "last.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        return self.directory / "previous.ckpt"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_score": self.best_score, "best_step": self.best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_score = state_dict["best_score"]
+        self.best_step = state_dict["best_step"]
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.every_steps and trainer.global_step % self.every_steps == 0 and is_resumable_here(trainer, batch_idx):
+            self.save_last(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        score = trainer.callback_metrics.get(self.monitor)
+        value = math.nan if score is None else float(score)
+        if value > (-math.inf if self.best_score is None else self.best_score):
+            self.best_score, self.best_step = value, trainer.global_step
+            trainer.save_checkpoint(self.best)
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self.save_last(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.save_last(trainer)
+
+    def save_last(self, trainer: pl.Trainer) -> None:
+        """Write ``last.ckpt`` now. Every rank must call it."""
+        if trainer.is_global_zero and self.last.exists():
+            os.replace(self.last, self.previous)
+        trainer.save_checkpoint(self.last)
+
+
+def is_resumable_here(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether a checkpoint written in ``on_train_batch_end`` resumes exactly after this batch.
+
+    It does not in the middle of an accumulation (its gradients would be lost), nor where an evaluation or the end of
+    the epoch follows at once (it would be skipped): those write their own.
+    """
+    has_stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+    evaluates_now = (batch_idx + 1) % trainer.val_check_batch == 0 if trainer.val_check_batch else False
+    return has_stepped and not evaluates_now and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch

@@ -1,0 +1,83 @@
+"""Everything that is logged, in one tidy table: ``step, epoch, metric, value``."""
+
+from __future__ import annotations
+
+import csv
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+COLUMNS = ("step", "epoch", "metric", "value")
+
+
+class MetricsCsv(Logger):
+    """Appends a row per metric; only rank 0 writes. ``step`` is the number of optimizer steps done.
+
+    A resumed run calls ``forget_after`` with the step of its checkpoint: the rows that training is about to write
+    again are dropped, and no step is there twice.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file = file
+        self._rows: list[tuple[int, int | str, str, float]] = []
+
+    @property
+    def name(self) -> str:
+        return self.file.stem
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """The configuration stands in ``config.yaml``."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        epoch = int(metrics["epoch"]) if "epoch" in metrics else ""
+        done = 0 if step is None else step + 1  # Lightning gives the index of the last step
+        self._rows += [(done, epoch, name, float(value)) for name, value in metrics.items() if name != "epoch"]
+
+    @rank_zero_only
+    def save(self) -> None:
+        if not self._rows:
+            return
+        is_new = not self.file.exists()
+        with self.file.open("a", newline="") as stream:
+            writer = csv.writer(stream)
+            if is_new:
+                writer.writerow(COLUMNS)
+            writer.writerows(self._rows)
+        self._rows = []
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        self.save()
+
+    @rank_zero_only
+    def forget_after(self, step: int) -> None:
+        """Drop the rows of later steps."""
+        if self.file.exists():
+            kept = [row for row in read_metrics(self.file) if row[0] <= step]
+            self.file.unlink()
+            self._rows = [*kept, *self._rows]
+            self.save()
+
+
+def read_metrics(file: Path) -> list[tuple[int, int | str, str, float]]:
+    """The rows of ``metrics.csv``; a last line that a crash cut short is left out."""
+    rows: list[tuple[int, int | str, str, float]] = []
+    with file.open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            try:
+                epoch = int(row["epoch"]) if row["epoch"] else ""
+                rows.append((int(row["step"]), epoch, row["metric"], float(row["value"])))
+            except (TypeError, ValueError):
+                continue
+    return rows

@@ -1,0 +1,124 @@
+"""Stops at the first loss that is not finite, and says which term, step and samples."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from datamodules.contracts import PoseBatch
+
+
+class NonFiniteLoss(RuntimeError):
+    """A loss was NaN or infinite."""
+
+
+class _Step(NamedTuple):
+    number: int
+    names: list[str]
+    values: Tensor
+    """f32 [n] on the host; filled once ``event`` has passed."""
+    event: Any
+    batch: PoseBatch
+
+
+class NanGuard(pl.Callback):
+    """Watches the loss and every logged ``train/`` term without making the host wait for the device.
+
+    The values of a step are copied to the host asynchronously and looked at when they have arrived, one to ``depth``
+    steps later (at once on a CPU); that many batches are kept meanwhile. By then later steps may have spread the NaN
+    to the weights, but the step, the terms and the batch that are told and saved are those where it began, and no
+    checkpoint is written after it: checkpoints and evaluations look first.
+
+    Args:
+        directory: the batch is saved there as ``nan_batch_rank<r>.pt`` (plain tensors; loads with ``weights_only``).
+        depth: most steps to wait for.
+
+    Raises (in training):
+        NonFiniteLoss: one line with the terms, the step, the rank, the sample ids and the file.
+    """
+
+    def __init__(self, directory: Path, depth: int = 4) -> None:
+        self.directory = directory
+        self.depth = depth
+        self._pending: deque[_Step] = deque()
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self.directory = Path(trainer.strategy.broadcast(str(self.directory)))  # every rank may have to write there
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: PoseBatch, batch_idx: int
+    ) -> None:
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        terms = {
+            name.removesuffix("_step"): value
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("train/") and value.device == loss.device
+        }
+        values = torch.stack([value.detach().float().reshape(()) for value in (loss, *terms.values())])
+        host, event = _start_copy(values)
+        self._pending.append(_Step(trainer.global_step, ["loss", *terms], host, event, batch))
+        while self._pending and (len(self._pending) > self.depth or _has_arrived(self._pending[0].event)):
+            self._look(trainer, self._pending.popleft())
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._look_at_all(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._look_at_all(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._look_at_all(trainer)
+
+    def _look_at_all(self, trainer: pl.Trainer) -> None:
+        while self._pending:
+            self._look(trainer, self._pending.popleft())
+
+    def _look(self, trainer: pl.Trainer, step: _Step) -> None:
+        if step.event is not None:
+            step.event.synchronize()
+        values = dict(zip(step.names, step.values.tolist(), strict=True))
+        bad = {name: value for name, value in values.items() if not math.isfinite(value)}
+        if not bad:
+            return
+        self._pending.clear()
+        file = self.directory / f"nan_batch_rank{trainer.global_rank}.pt"
+        torch.save({"step": step.number, "values": values, "batch": _plain(step.batch)}, file)
+        terms = ", ".join(f"{name} is {value}" for name, value in bad.items() if name != "loss" or len(bad) == 1)
+        samples, images = (
+            ", ".join(str(number) for number in ids.tolist())
+            for ids in (step.batch.meta.sample_id, step.batch.meta.image_id)
+        )
+        rank = f", rank {trainer.global_rank}" if trainer.world_size > 1 else ""
+        where = f"at step {step.number}{rank}, samples {samples} (images {images})"
+        raise NonFiniteLoss(f"{terms} {where}; the batch is saved in {file}")
+
+
+def _start_copy(values: Tensor) -> tuple[Tensor, Any]:
+    if values.device.type != "cuda":
+        return values.cpu(), None
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record()
+    return host, event
+
+
+def _has_arrived(event: Any) -> bool:
+    return event is None or event.query()
+
+
+def _plain(value: Any) -> Any:
+    """Nested NamedTuples as dicts, tensors on the host."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if hasattr(value, "_asdict"):
+        return {name: _plain(item) for name, item in value._asdict().items()}
+    return value

@@ -1,0 +1,115 @@
+"""A handful of validation images after every evaluation: truth beside prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from datamodules.contracts import PoseBatch, Predictions
+from datamodules.drawing import contact_sheet, draw_people
+from datamodules.skeleton import Skeleton
+
+
+class Pictures(pl.Callback):
+    """Writes ``step_<n>.jpg`` after each evaluation in training and ``best.jpg`` after one on its own.
+
+    The images are always the same: the first of the validation set, as rank 0 sees it, that show a labelled person.
+    Predictions are drawn on the network's input, without padding.
+
+    Args:
+        directory: of the files; made when the first is written.
+        count: images per sheet; 0 turns the callback off.
+        min_score: people below it are not drawn.
+    """
+
+    def __init__(self, directory: Path, count: int, min_score: float = 0.1) -> None:
+        self.directory = directory
+        self.count = count
+        self.min_score = min_score
+        self.last_file: Path | None = None
+        self._cells: list[np.ndarray] = []
+        self._captions: list[str] = []
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._cells, self._captions = [], []
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Predictions,  # type: ignore[override]
+        batch: PoseBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not trainer.is_global_zero or len(self._cells) >= 2 * self.count:
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        labelled = (batch.persons.visibility > 0).any(-1).any(-1).tolist()
+        for row, is_shown in enumerate(labelled):
+            if is_shown and len(self._cells) < 2 * self.count:
+                image = to_uint8(batch, row, data.config.mean, data.config.std)
+                self._cells.append(draw_truth(image, batch, row, data.skeleton))
+                self._cells.append(draw_predictions(image, batch, outputs, row, data.skeleton, self.min_score))
+                self._captions += [f"image {int(batch.meta.image_id[row])}: truth", "prediction"]
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self._cells or trainer.sanity_checking:
+            return
+        name = f"step_{trainer.global_step:07d}.jpg" if trainer.training or trainer.state.fn == "fit" else "best.jpg"
+        sheet = contact_sheet(self._cells, columns=2 * (1 + (self.count > 3)), captions=self._captions)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.last_file = self.directory / name
+        write_jpeg(self.last_file, sheet)
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_image"):
+                logger.log_image("val/pictures", [sheet], step=trainer.global_step)
+        self._cells, self._captions = [], []
+
+
+def to_uint8(batch: PoseBatch, row: int, mean: list[float], std: list[float]) -> np.ndarray:
+    """The sample's image without padding, u8 [h, w, 3], RGB, from a normalised or a raw batch."""
+    height, width = batch.meta.input_hw[row].tolist()
+    image = batch.images[row, :, :height, :width].detach().cpu()
+    if image.is_floating_point():
+        scale, shift = (torch.tensor(values)[:, None, None] for values in (std, mean))
+        image = ((image.float() * scale + shift) * 255).round().clamp(0, 255).to(torch.uint8)
+    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+
+
+def draw_truth(image: np.ndarray, batch: PoseBatch, row: int, skeleton: Skeleton) -> np.ndarray:
+    """The annotated people of sample ``row`` over its image."""
+    is_real = batch.persons.is_real[row]
+    return draw_people(
+        image,
+        batch.persons.keypoints[row][is_real].float().cpu().numpy(),
+        batch.persons.visibility[row][is_real].cpu().numpy(),
+        skeleton=skeleton,
+    )
+
+
+def draw_predictions(
+    image: np.ndarray, batch: PoseBatch, predictions: Predictions, row: int, skeleton: Skeleton, min_score: float
+) -> np.ndarray:
+    """The predicted people of sample ``row``, brought from the photograph back to the network's input."""
+    chosen = predictions.is_valid[row] & (predictions.scores[row] >= min_score)
+    people = predictions.keypoints[row][chosen].detach().double().cpu().numpy()
+    to_original = batch.meta.to_original[row].double().cpu().numpy()
+    linear, offset = to_original[:, :2], to_original[:, 2]
+    points = (people[..., :2] - offset) @ np.linalg.inv(linear).T
+    return draw_people(image, points, skeleton=skeleton, scores=predictions.scores[row][chosen].float().cpu().numpy())
+
+
+def write_jpeg(file: Path, image: np.ndarray) -> None:
+    """``image`` u8 [H, W, 3], RGB.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    _, encoded = cv2.imencode(file.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    file.write_bytes(encoded.tobytes())

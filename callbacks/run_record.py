@@ -1,0 +1,209 @@
+"""What a run leaves behind: ``result.json``, ``curves.png``, and its identity inside every checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from callbacks.metrics_csv import MetricsCsv, read_metrics
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "timm",
+    "numpy",
+    "albumentations",
+    "opencv-python-headless",
+    "pycocotools",
+    "wandb",
+)
+
+
+class ResumeError(ValueError):
+    """A checkpoint that does not belong to this run."""
+
+
+class RunRecord(pl.Callback):
+    """Keeps the time, the facts and the random state of a run, also over interruptions.
+
+    Every checkpoint carries ``checkpoint["run"]``: paper, configuration, skeleton and samples per optimizer step, as
+    plain data. Resuming with another number of samples per step is refused: on other devices set
+    ``data.batch_size`` or ``trainer.accumulate`` so that it stays. Devices and batch size change between epochs only.
+
+    Args:
+        directory: of the files.
+        identity: ``paper``, ``config`` (plain), ``skeleton``, ``samples_per_step``, ``devices``, ``batch_size``.
+    """
+
+    def __init__(self, directory: Path, identity: dict[str, Any]) -> None:
+        self.directory = directory
+        self.identity = identity
+        self._seconds_before = 0.0
+        self._started_at = time.monotonic()
+        self._train_started_at: float | None = None
+        self._random: tuple[Tensor, Tensor | None] | None = None
+        self._first_step = 0
+
+    @property
+    def wall_time(self) -> float:
+        """Seconds since the run began, its earlier parts included."""
+        return self._seconds_before + time.monotonic() - self._started_at
+
+    def state_dict(self) -> dict[str, Any]:
+        cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+        return {"wall_time": self.wall_time, "random": torch.get_rng_state(), "cuda_random": cuda}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._seconds_before = float(state_dict["wall_time"])
+        self._random = state_dict["random"].cpu(), state_dict["cuda_random"]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["run"] = self.identity
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if trainer.state.fn != "fit":
+            return
+        stored = checkpoint.get("run") or {}
+        for key in ("paper", "skeleton", "samples_per_step"):
+            if stored.get(key) != self.identity[key]:
+                hint = "; set data.batch_size or trainer.accumulate to keep it" if key == "samples_per_step" else ""
+                raise ResumeError(f"the checkpoint has {key} {stored.get(key)}, this run {self.identity[key]}{hint}")
+        epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+        for key in ("devices", "batch_size"):
+            if epochs["ready"] > epochs["processed"] and stored[key] != self.identity[key]:
+                raise ResumeError(
+                    f"the checkpoint lies within an epoch, which must be finished with {key} {stored[key]}, "
+                    f"not {self.identity[key]}"
+                )
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._train_started_at = time.monotonic()
+        self._first_step = trainer.global_step
+        if self._random is not None:
+            cpu, cuda = self._random
+            torch.set_rng_state(cpu)
+            if cuda is not None and torch.cuda.is_available():
+                torch.cuda.set_rng_state(cuda.cpu())
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCsv):
+                logger.forget_after(trainer.global_step)
+
+    def facts(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """What training came to; call it right after ``fit``."""
+        seconds = time.monotonic() - (self._train_started_at or time.monotonic())
+        steps = trainer.global_step - self._first_step
+        parameters = list(pl_module.parameters())
+        return {
+            "steps": trainer.global_step,
+            "epochs": trainer.current_epoch,
+            "samples_per_step": self.identity["samples_per_step"],
+            "seconds_per_step_with_evaluation": round(seconds / steps, 5) if steps and seconds else None,
+            "parameters": sum(parameter.numel() for parameter in parameters),
+            "trainable_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+            "peak_device_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        }
+
+    def write(self, *, protocol: str, figures: dict[str, float], train: dict[str, Any], **more: Any) -> Path:
+        """Write ``result.json`` (a figure that does not exist is null) and return its path.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        result = {
+            "paper": self.identity["paper"],
+            "protocol": protocol,
+            "figures": {name: figure if math.isfinite(figure) else None for name, figure in figures.items()},
+            **more,
+            "train": train,
+            "seed": self.identity["config"].get("seed"),
+            "wall_time_s": round(self.wall_time, 1),
+            "git": git_state(),
+            "versions": versions(),
+            "hardware": hardware(),
+            "config": self.identity["config"],
+        }
+        file = self.directory / "result.json"
+        draft = file.with_suffix(".json.part")
+        draft.write_text(json.dumps(result, indent=2) + "\n")
+        os.replace(draft, file)
+        return file
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit and whether files differ from it, of the repository this file lies in; None outside of one."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {"commit": commit, "is_modified": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    if torch.version.cuda:
+        found["cuda"] = torch.version.cuda
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {"machine": platform.machine(), "system": sys.platform, "cpus": os.cpu_count(), "gpus": devices}
+
+
+def draw_curves(metrics_file: Path, picture: Path) -> Path | None:
+    """Loss terms and AP over optimizer steps; None where nothing was logged."""
+    if not metrics_file.exists():
+        return None
+    curves: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for step, _, metric, value in read_metrics(metrics_file):
+        if metric.startswith("train/") or metric in ("val/AP", "val/AP50", "val/AP75"):
+            curves[metric].append((step, value))
+    if not curves:
+        return None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, scores = figure.subplots(1, 2)
+    for metric, points in sorted(curves.items()):
+        axes = losses if metric.startswith("train/") else scores
+        factor = 1.0 if axes is losses else 100.0
+        steps = [step for step, _ in points]
+        axes.plot(steps, [factor * value for _, value in points], label=metric.split("/", 1)[1], marker=".")
+    losses.set(title="training loss", xlabel="optimizer step", yscale="log")
+    scores.set(title="validation", xlabel="optimizer step", ylim=(0, None))
+    for axes in (losses, scores):
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(fontsize="small")
+    figure.savefig(picture, dpi=110)
+    return picture

@@ -1,0 +1,90 @@
+"""Truth beside prediction, drawn where both lie in the network's input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from callbacks.pictures import Pictures, draw_predictions, draw_truth, to_uint8
+from datamodules.contracts import Meta, Persons, PoseBatch, Predictions
+from datamodules.skeleton import COCO
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+@pytest.fixture
+def batch() -> PoseBatch:
+    """Two grey images of 48×64 padded to 64×64, one person in the second; the photographs are twice as large."""
+    raw = torch.full((2, 3, 64, 64), 128 / 255)
+    images = (raw - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    points = torch.rand(1, 17, 2, generator=torch.Generator().manual_seed(0)) * 30 + 10
+    keypoints, visibility = torch.zeros(2, 1, 17, 2), torch.zeros(2, 1, 17, dtype=torch.uint8)
+    keypoints[1], visibility[1] = points, 2
+    persons = Persons(keypoints, visibility, torch.zeros(2, 1, 4), torch.ones(2, 1), torch.tensor([[False], [True]]))
+    to_original = torch.tensor([[2.0, 0.0, 6.0], [0.0, 2.0, -4.0]]).expand(2, 2, 3)
+    size = torch.tensor([[48, 64]] * 2)
+    meta = Meta(torch.tensor([3, 4]), torch.tensor([30, 40]), 2 * size, size, to_original, torch.ones(2))
+    return PoseBatch(images, persons, torch.zeros(2, 16, 16, dtype=torch.bool), None, meta)
+
+
+def predict_truth(batch: PoseBatch) -> Predictions:
+    original = batch.persons.keypoints * 2 + torch.tensor([6.0, -4.0])
+    keypoints = torch.cat([original, torch.ones(2, 1, 17, 1)], -1)
+    scores = torch.full((2, 1), 0.9)
+    return Predictions(keypoints, scores, batch.persons.is_real, batch.meta.sample_id, batch.meta.image_id)
+
+
+def test_the_image_comes_back_without_padding(batch: PoseBatch) -> None:
+    image = to_uint8(batch, 1, MEAN, STD)
+    assert image.shape == (48, 64, 3)
+    assert np.unique(image).tolist() == [128]
+
+
+def test_a_perfect_prediction_is_drawn_over_the_truth(batch: PoseBatch) -> None:
+    image = to_uint8(batch, 1, MEAN, STD)
+    truth = draw_truth(image, batch, 1, COCO)
+    changed = np.any(truth != image, axis=-1)
+    predicted = draw_predictions(image, batch, predict_truth(batch), 1, COCO, 0.1)
+    assert changed.sum() > 100
+    assert np.array_equal(np.any(predicted != image, axis=-1) & changed, changed)
+    assert np.array_equal(draw_predictions(image, batch, predict_truth(batch), 1, COCO, 0.95), image)
+
+
+def test_one_sheet_per_evaluation_of_images_with_people(batch: PoseBatch, tmp_path: Path) -> None:
+    shown: list[Any] = []
+    logger = SimpleNamespace(log_image=lambda key, images, step: shown.append((key, len(images), step)))
+    data = SimpleNamespace(config=SimpleNamespace(mean=MEAN, std=STD), skeleton=COCO)
+    trainer: Any = SimpleNamespace(
+        is_global_zero=True,
+        datamodule=data,
+        sanity_checking=False,
+        global_step=12,
+        training=False,
+        loggers=[logger],
+        state=SimpleNamespace(fn="fit"),
+    )
+    module: Any = None
+    pictures = Pictures(tmp_path / "pictures", count=3)
+    for fn, name in (("fit", "step_0000012.jpg"), ("validate", "best.jpg")):
+        trainer.state.fn = fn
+        pictures.on_validation_epoch_start(trainer, module)
+        for index in range(5):
+            pictures.on_validation_batch_end(trainer, module, predict_truth(batch), batch, index)
+        pictures.on_validation_epoch_end(trainer, module)
+        assert pictures.last_file == tmp_path / "pictures" / name
+    sheet = cv2.imread(str(tmp_path / "pictures" / "best.jpg"))
+    assert sheet.shape[1] == 2 * (64 + 4) + 4
+    assert sheet.shape[0] > 3 * 48
+    assert shown == [("val/pictures", 1, 12)] * 2
+
+    none = Pictures(tmp_path / "none", count=0)
+    none.on_validation_epoch_start(trainer, module)
+    none.on_validation_batch_end(trainer, module, predict_truth(batch), batch, 0)
+    none.on_validation_epoch_end(trainer, module)
+    assert not (tmp_path / "none").exists()
