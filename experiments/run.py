@@ -1,0 +1,210 @@
+"""Train and evaluate one paper.
+
+    python -m experiments.run --paper inspose data.root=/path/to/coco
+    python -m experiments.run --paper inspose --preset demo
+    python -m experiments.run --paper inspose --print-config | less
+
+Everything a run leaves behind lies in runs/<paper>/<name>: config.yaml, result.json, metrics.csv, curves.png,
+pictures/, predictions.json, best.ckpt, last.ckpt, wandb/.
+
+exit codes: 0 done; 1 failed while training; 2 refused before training (a mistake in the command, configuration or
+data); 130 interrupted by Ctrl-C, 143 by SIGTERM, 138 by SIGUSR1 (resumable with --resume).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from experiments.config import ConfigError, RunConfig, compose, list_presets, to_plain
+from experiments.run_directory import (
+    RunDirectory,
+    is_first_process,
+    join_run_directory,
+    open_run_directory,
+    write_config,
+)
+from lightning_modules.papers import PAPERS
+
+REFUSED, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _parser().parse_intermixed_args(arguments)
+    answer = _claim_stdout() if options.json else None
+    report: dict[str, Any] = {}
+    code = _guarded(options, report)
+    if answer is not None and is_first_process():
+        os.write(answer, (json.dumps({"exit_code": code, **report}) + "\n").encode())
+    return code
+
+
+def _guarded(options: argparse.Namespace, report: dict[str, Any]) -> int:
+    try:
+        if options.list:
+            return _list(options, report)
+        if options.paper is None:
+            raise ConfigError(f"--paper is missing (papers: {', '.join(PAPERS)})")
+        config = compose(options.paper, options.preset, options.overrides)
+        if options.name is not None:
+            config = compose(options.paper, options.preset, [*options.overrides, f"name={options.name}"])
+        if options.print_config:
+            return _print_config(config, options, report)
+        return _run(config, options, report)
+    except ConfigError as error:
+        return _tell(error, report, REFUSED)
+    except KeyboardInterrupt:
+        return _tell("interrupted before training", report, INTERRUPTED)
+
+
+def _run(config: RunConfig, options: argparse.Namespace, report: dict[str, Any]) -> int:
+    is_first = is_first_process()
+    resume = options.resume or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+    if is_first:
+        directory, line = open_run_directory(config, resume=resume)
+        if line:
+            _say(line)
+        config = dataclasses.replace(config, name=directory.path.name)
+        write_config(directory, config)
+    else:
+        directory = join_run_directory(config)
+    report.update(paper=config.paper, name=directory.path.name, directory=str(directory.path))
+    state, code = "failed", FAILED
+    try:
+        state, code = _train(config, directory, options, report, is_first=is_first, resume=resume)
+    finally:
+        if is_first:
+            directory.note(state)
+    return code
+
+
+def _train(
+    config: RunConfig,
+    directory: RunDirectory,
+    options: argparse.Namespace,
+    report: dict[str, Any],
+    *,
+    is_first: bool,
+    resume: bool,
+) -> tuple[str, int]:
+    from experiments.quiet import quieten
+
+    quieten()
+    from callbacks.interruption import Interrupted
+    from experiments.training import Session
+
+    session: Session | None = None
+    try:
+        session = Session(config, directory, is_first=is_first, say=_say)
+        session.fit(resume=resume)
+        outcome = session.finish()
+    except Interrupted as error:
+        _abandon(session)
+        hint = f"{error} at step {session.trainer.global_step if session else 0}; --resume continues it"
+        return "interrupted", _tell(hint, report, 128 + error.signum)
+    except (KeyboardInterrupt, SystemExit):
+        _abandon(session)
+        return "interrupted", _tell("stopped at once; --resume continues from last.ckpt", report, INTERRUPTED)
+    except Exception as error:
+        _abandon(session)
+        code = FAILED if session is not None and session.has_trained else REFUSED
+        if options.traceback or not _is_plain(error):
+            traceback.print_exc()
+        return "failed", _tell(error, report, code if _is_plain(error) else FAILED)
+    if outcome.result_file is not None:
+        report.update(json.loads(outcome.result_file.read_text()))
+        report["result"] = str(outcome.result_file)
+        report["pictures"] = str(outcome.picture) if outcome.picture else None
+        if not options.json:
+            from experiments.summary import print_summary
+
+            print_summary(report)
+    return "finished", 0
+
+
+def _abandon(session: Any) -> None:
+    if session is not None:
+        session.abandon()
+
+
+def _is_plain(error: Exception) -> bool:
+    """Whether the message alone tells the user what to do: errors our own code raises on purpose, and the disk's."""
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+    from callbacks.nan_guard import NonFiniteLoss
+
+    if isinstance(error, (NonFiniteLoss, MisconfigurationException, OSError)):
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = Path(__file__).parents[1]
+    is_ours = bool(frames) and ours in Path(frames[-1].filename).parents and ".venv" not in frames[-1].filename
+    return isinstance(error, ValueError) and is_ours
+
+
+def _tell(error: Exception | str, report: dict[str, Any], code: int) -> int:
+    message = " ".join(str(error).split()) or type(error).__name__
+    report["error"] = message
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+    if not isinstance(error, ConfigError) or is_first_process():
+        _say(message if isinstance(error, str) else f"error: {message}" if rank == "0" else f"rank {rank}: {message}")
+    return code
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _list(options: argparse.Namespace, report: dict[str, Any]) -> int:
+    for paper, entry in PAPERS.items():
+        presets = list_presets(paper)
+        report[paper] = {"title": entry.title, "presets": presets}
+        if not options.json:
+            print(f"{paper}  {entry.title}")
+            for preset, about in presets.items():
+                print(f"  --preset {preset:<8} {about}")
+    return 0
+
+
+def _print_config(config: RunConfig, options: argparse.Namespace, report: dict[str, Any]) -> int:
+    import yaml
+
+    report["config"] = to_plain(config)
+    if not options.json:
+        print(yaml.safe_dump(report["config"], sort_keys=False), end="")
+    return 0
+
+
+def _claim_stdout() -> int:
+    """Send whatever is printed, by this process and those it starts, to stderr; returns the real stdout."""
+    sys.stdout.flush()
+    answer = os.dup(1)
+    os.set_inheritable(answer, False)
+    os.dup2(2, 1)
+    return answer
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--paper", help=f"one of {', '.join(PAPERS)}")
+    parser.add_argument("--preset", help="a named variation of the recipe; --list shows them")
+    parser.add_argument("--name", help="of the run's folder; else made of preset and configuration")
+    parser.add_argument("--resume", action="store_true", help="continue this run if it is there, else start it")
+    parser.add_argument("--list", action="store_true", help="papers and presets")
+    parser.add_argument("--print-config", action="store_true", help="the resolved configuration, and stop")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, all else on stderr")
+    parser.add_argument("--traceback", action="store_true", help="show where an error was raised")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="any key of --print-config")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

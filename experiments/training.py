@@ -1,0 +1,258 @@
+"""Builds what a configuration describes, trains it, and evaluates its best checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.strategies import DDPStrategy, Strategy
+
+from callbacks.checkpoints import Checkpoints
+from callbacks.coco_evaluation import CocoEvaluation
+from callbacks.interruption import Interruption
+from callbacks.learning_rate import LearningRate
+from callbacks.metrics_csv import MetricsCsv
+from callbacks.nan_guard import NanGuard
+from callbacks.pictures import Pictures
+from callbacks.progress import ProgressLine
+from callbacks.run_record import RunRecord, draw_curves
+from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
+from datamodules.coco import CocoDataModule
+from datamodules.skeleton import COCO, Skeleton, load_skeleton
+from experiments.batch_plan import BatchPlan, describe, plan_batches
+from experiments.config import RunConfig, to_plain
+from experiments.config import Strategy as StrategyName
+from experiments.protocol import protocol_name
+from experiments.run_directory import RunDirectory, RunDirectoryError
+from lightning_modules.papers import PAPERS, load
+
+
+class Outcome(NamedTuple):
+    """Of rank 0; the files are None on the others."""
+
+    figures: dict[str, float]
+    protocol: str
+    result_file: Path | None
+    picture: Path | None
+
+
+class Callbacks(NamedTuple):
+    evaluation: CocoEvaluation
+    pictures: Pictures
+    record: RunRecord
+    nan_guard: NanGuard
+    progress: ProgressLine
+    learning_rate: LearningRate
+    interruption: Interruption
+    checkpoints: Checkpoints
+
+
+class Session:
+    """One run in this process: ``fit`` and ``finish``, in that order.
+
+    Args:
+        directory: locked by rank 0, joined by the others.
+        say: prints a line for the user; called on rank 0 only.
+
+    Raises:
+        ValueError: something in the configuration, the data or a checkpoint cannot be used; one line.
+    """
+
+    def __init__(self, config: RunConfig, directory: RunDirectory, *, is_first: bool, say: Callable[[str], None]):
+        self.config = config
+        self.directory = directory
+        self.say = say if is_first else lambda line: None
+        pl.seed_everything(config.seed, workers=True, verbose=False)
+        self.skeleton = COCO if config.data.skeleton is None else load_skeleton(Path(config.data.skeleton))
+        self.data = CocoDataModule(config.data, self.skeleton, config.seed)
+        self.trainer = build_trainer(config, directory.path)
+        self.plan = plan_batches(
+            devices=self.trainer.world_size,
+            batch_size=config.data.batch_size,
+            reference_batch=config.optimizer.reference_batch,
+            accumulate=config.trainer.accumulate,
+        )
+        self.trainer.accumulate_grad_batches = self.plan.accumulate
+        self.say(self._opening_line())
+        self.module = build_module(config, self.skeleton, self.plan)
+        self.callbacks = build_callbacks(config, directory.path, self._identity())
+        self.trainer.callbacks = [*self.callbacks]  # type: ignore[attr-defined]
+        self.trainer.loggers = self._loggers(is_first)
+
+    def fit(self, *, resume: bool) -> None:
+        """Train, from the newest sound checkpoint if ``resume``."""
+        checkpoint = self._checkpoint() if resume else None
+        self.trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
+
+    @property
+    def has_trained(self) -> bool:
+        return self.trainer.global_step > 0
+
+    def finish(self) -> Outcome:
+        """Evaluate the best checkpoint and write what a run leaves behind."""
+        facts = self.callbacks.record.facts(self.trainer, self.module)
+        best = self.callbacks.checkpoints.best
+        best = Path(self.trainer.strategy.broadcast(str(best if best.exists() else self.callbacks.checkpoints.last)))
+        loggers, self.trainer.loggers = self.trainer.loggers, []
+        self.trainer.validate(self.module, datamodule=self.data, ckpt_path=best, weights_only=True, verbose=False)
+        figures = self.callbacks.evaluation.figures
+        protocol = protocol_name(self.config, self.callbacks.evaluation.num_images)
+        if not self.trainer.is_global_zero:
+            return Outcome(figures, protocol, None, None)
+        draw_curves(self.directory.path / "metrics.csv", self.directory.path / "curves.png")
+        result_file = self.callbacks.record.write(
+            protocol=protocol,
+            figures=figures,
+            name=self.directory.path.name,
+            preset=self.config.preset,
+            checkpoint=best.name,
+            train={**facts, "best_step": self.callbacks.checkpoints.best_step, "lr_factor": self.plan.lr_factor},
+        )
+        self._close(loggers, {f"best/{name}": figure for name, figure in figures.items()}, exit_code=0)
+        return Outcome(figures, protocol, result_file, self.callbacks.pictures.last_file)
+
+    def abandon(self) -> None:
+        """Close what an interrupted or failed run leaves open."""
+        self._close(self.trainer.loggers, {}, exit_code=1)
+
+    def _close(self, loggers: list[Logger], summary: dict[str, Any], *, exit_code: int) -> None:
+        for logger in loggers:
+            if isinstance(logger, ForgivingWandbLogger):
+                logger.finish(summary, exit_code)
+            else:
+                logger.finalize("success" if exit_code == 0 else "failed")
+
+    def _checkpoint(self) -> Path | None:
+        for file in self.directory.checkpoints_to_resume():
+            if (damage := checkpoint_damage(file)) is None:
+                self.say(f"resuming from {file.name}")
+                return file
+            self.say(f"{file.name} is damaged ({damage}); trying the one before")
+        return None
+
+    def _opening_line(self) -> str:
+        config, trainer = self.config, self.trainer
+        samples = describe(
+            self.plan,
+            devices=trainer.world_size,
+            batch_size=config.data.batch_size,
+            reference_batch=config.optimizer.reference_batch,
+            lr=config.optimizer.lr,
+        )
+        kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
+        return f"{config.paper} · {config.preset or 'recipe'} · {kind} · {samples} · {self.directory.path}"
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "paper": self.config.paper,
+            "config": to_plain(self.config),
+            "skeleton": self.skeleton.name,
+            "samples_per_step": self.plan.samples_per_step,
+            "devices": self.trainer.world_size,
+            "batch_size": self.config.data.batch_size,
+        }
+
+    def _loggers(self, is_first: bool) -> list[Logger]:
+        path = self.directory.path
+        loggers: list[Logger] = [MetricsCsv(path / "metrics.csv")]
+        if is_first:
+            wandb = open_wandb(
+                self.config.wandb,
+                directory=path,
+                run_id=self.directory.run_id,
+                name=f"{self.config.paper}/{path.name}",
+                job_type="train",
+                config=to_plain(self.config),
+            )
+            loggers += [wandb] if wandb is not None else []
+        return loggers
+
+
+def build_trainer(config: RunConfig, directory: Path) -> pl.Trainer:
+    """The Trainer without callbacks and loggers, which need to know its number of devices."""
+    options = config.trainer
+    return pl.Trainer(
+        accelerator=options.accelerator.value,
+        devices=options.devices,
+        num_nodes=options.num_nodes,
+        strategy=_strategy(config),
+        precision=options.precision,  # type: ignore[arg-type]
+        max_epochs=options.max_epochs,
+        max_steps=options.max_steps,
+        check_val_every_n_epoch=options.val_every_epochs,
+        val_check_interval=options.val_every_steps,
+        limit_train_batches=options.limit_train_batches,
+        log_every_n_steps=options.log_every_steps,
+        gradient_clip_val=config.optimizer.clip_norm,
+        deterministic=options.deterministic,
+        sync_batchnorm=options.sync_batchnorm,
+        default_root_dir=directory,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def build_module(config: RunConfig, skeleton: Skeleton, plan: BatchPlan) -> pl.LightningModule:
+    """The paper's module, its learning rate scaled to the plan, its network laid out and compiled as configured."""
+    optimizer = dataclasses.replace(config.optimizer, lr=config.optimizer.lr * plan.lr_factor)
+    module: pl.LightningModule = load(PAPERS[config.paper].module)(config.model, optimizer, skeleton)
+    network: Any = module.network
+    if config.trainer.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if config.trainer.compile:
+        network.compile()
+    return module
+
+
+def build_callbacks(config: RunConfig, directory: Path, identity: dict[str, Any]) -> Callbacks:
+    checkpoints = Checkpoints(directory, every_steps=config.trainer.checkpoint_every_steps)
+    return Callbacks(
+        evaluation=CocoEvaluation(directory / "predictions.json"),
+        pictures=Pictures(directory / "pictures", config.output.pictures),
+        record=RunRecord(directory, identity),
+        nan_guard=NanGuard(directory),
+        progress=ProgressLine(),
+        learning_rate=LearningRate(),
+        interruption=Interruption(checkpoints),
+        checkpoints=checkpoints,
+    )
+
+
+def checkpoint_damage(file: Path) -> str | None:
+    """What is wrong with a checkpoint file; None if it can be read.
+
+    Raises:
+        RunDirectoryError: it holds code, which is never run.
+    """
+    try:
+        torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        if "Weights only load failed" in str(error):
+            raise RunDirectoryError(f"{file} holds more than plain data and is refused") from error
+        return "not a checkpoint"
+    except (RuntimeError, EOFError, OSError) as error:
+        return (str(error).split(". ")[0].splitlines() or [type(error).__name__])[0]
+    return None
+
+
+def _strategy(config: RunConfig) -> Strategy | str:
+    options = config.trainer
+    if options.devices in ("auto", -1, "-1"):
+        per_node = torch.cuda.device_count() if options.accelerator.value in ("auto", "gpu") else 1
+    elif isinstance(options.devices, str):
+        per_node = len(options.devices.strip(",").split(","))
+    else:
+        per_node = options.devices
+    if options.strategy is StrategyName.auto and max(per_node, 1) * options.num_nodes == 1:
+        return "auto"
+    return DDPStrategy(timeout=timedelta(seconds=options.ddp_timeout), gradient_as_bucket_view=True)

@@ -1,0 +1,67 @@
+"""A paper and a data set small enough to train in a second."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def tiny_coco(tmp_path: Path) -> Path:
+    """Ten training and seven validation images with two people each, of sizes around COCO's ``medium``."""
+    root = tmp_path / "tiny"
+    generator = np.random.default_rng(0)
+    for split, count in (("train2017", 10), ("val2017", 7)):
+        (root / split).mkdir(parents=True)
+        (root / "annotations").mkdir(exist_ok=True)
+        annotations = []
+        for image_id in range(1, count + 1):
+            pixels = generator.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / split / f"{image_id}.png")
+            annotations += [_person(10 * image_id + number, image_id, generator) for number in range(2)]
+        images = [{"id": n, "file_name": f"{n}.png", "height": 64, "width": 64} for n in range(1, count + 1)]
+        content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}
+        (root / "annotations" / f"person_keypoints_{split}.json").write_text(json.dumps(content))
+    return root
+
+
+def _person(number: int, image_id: int, generator: np.random.Generator) -> dict[str, Any]:
+    size = float(generator.uniform(15, 40))
+    x, y = generator.uniform(0, 64 - size, 2).tolist()
+    points = generator.uniform(0, size, (17, 2)).round(1) + np.array([x, y])
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": 1,
+        "iscrowd": 0,
+        "bbox": [x, y, size, size],
+        "area": 0.9 * size * size,
+        "keypoints": np.concatenate([points, np.full((17, 1), 2)], 1).reshape(-1).tolist(),
+        "num_keypoints": 17,
+        "segmentation": [[x, y, x + size, y, x + size, y + size, x, y + size]],
+    }
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module ``toy_paper``, its paper registered for this test."""
+    from experiments import config
+    from experiments.run_directory import DIRECTORY_VARIABLE
+    from lightning_modules import papers
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setenv(DIRECTORY_VARIABLE, "")  # main() sets it: restored with the test's end
+    monkeypatch.setattr(config, "CONFIGS", tmp_path)
+    monkeypatch.setattr(papers, "PAPERS", papers.PAPERS)
+    monkeypatch.setitem(papers.PAPERS, "toy", papers.Paper("A toy", "toy_paper:Config", "toy_paper:Toy"))
+    module = importlib.import_module("toy_paper")
+    module.register(tmp_path)
+    yield module
+    sys.modules.pop("toy_paper", None)

@@ -1,0 +1,248 @@
+"""The whole runner on a toy paper: what a run leaves behind, how it goes on, how it refuses and fails."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from experiments.run import main
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(toy: Any, tiny_coco: Path, tmp_path: Path):
+    """``run("key=value", "--flag", …)`` trains the toy paper and returns the exit code."""
+
+    def call(*arguments: str) -> int:
+        return main(["--paper", "toy", f"data.root={tiny_coco}", f"output.root={tmp_path}/runs", *arguments])
+
+    call.runs = tmp_path / "runs" / "toy"  # type: ignore[attr-defined]
+    return call
+
+
+def weights(folder: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
+    return torch.load(folder / name, weights_only=True)["state_dict"]
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "metrics.csv").open()))
+
+
+def test_a_run_leaves_everything_behind(run: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("--name", "whole", "wandb.mode=offline") == 0
+    folder = run.runs / "whole"
+    left = {path.name for path in folder.iterdir()}
+    assert left >= {"config.yaml", "result.json", "metrics.csv", "curves.png", "pictures", "predictions.json", "wandb"}
+    assert {path.name for path in folder.glob("*.ckpt")} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
+    assert {path.name for path in (folder / "pictures").iterdir()} == {
+        *(f"step_{step:07d}.jpg" for step in (3, 6, 9)),
+        "best.jpg",
+    }
+
+    result = json.loads((folder / "result.json").read_text())
+    assert result["protocol"] == "tiny-val2017-7-images-single-scale"
+    assert result["train"]["steps"] == 9
+    assert result["train"]["epochs"] == 3
+    assert result["train"]["best_step"] == 9
+    assert result["config"] == yaml.safe_load((folder / "config.yaml").read_text())
+    assert result["figures"]["AP"] > 0.5
+    assert result["figures"]["APL"] is None
+    assert result["versions"]["torch"] == torch.__version__.split("+")[0]
+
+    rows = metrics(folder)
+    losses = [(int(row["step"]), float(row["value"])) for row in rows if row["metric"] == "train/offset"]
+    assert [step for step, _ in losses] == list(range(1, 10))
+    assert losses[0][1] == pytest.approx(144.0)
+    evaluated = {int(row["step"]): float(row["value"]) for row in rows if row["metric"] == "val/AP"}
+    assert list(evaluated) == [3, 6, 9]
+    assert evaluated[9] == pytest.approx(result["figures"]["AP"], abs=1e-6)
+    assert [int(row["step"]) for row in rows if row["metric"] == "lr"] == list(range(1, 10))
+
+    checkpoint = torch.load(folder / "best.ckpt", weights_only=True)
+    assert checkpoint["run"]["paper"] == "toy"
+    assert checkpoint["run"]["config"] == result["config"]
+    out, err = capfd.readouterr()
+    assert "AP50" in out
+    assert "result.json" in out
+    assert "4 samples a step (1 device × 2 × 2 accumulated)" in err
+    assert "W&B: offline" in err
+    assert "warning" not in err.lower()
+
+
+def test_names_are_never_used_twice(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--preset", "brief") == run("--preset", "brief") == 0
+    first, second = sorted(path.name for path in run.runs.iterdir())
+    assert first.startswith("brief-")
+    assert second == f"{first}-2"
+    assert run("--preset", "brief", "--name", first) == 2
+    assert "exists and is finished; choose another name" in capsys.readouterr().err
+    assert run("--preset", "brief", "--name", first, "--resume") == 2
+    assert "is finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
+    run: Any, workers: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Batch 3 lies within the first epoch, and its step is complete (two batches a step).
+    monkeypatch.setenv("TOY_SIGNAL_AT", "3")
+    common = (f"data.num_workers={workers}",)
+    assert run("--name", "parts", *common) == 130
+    parts = run.runs / "parts"
+    assert json.loads((parts / "run.json").read_text())["state"] == "interrupted"
+    assert "interrupted by SIGINT at step 2; --resume continues it" in capsys.readouterr().err
+    assert not (parts / "result.json").exists()
+    assert run("--name", "parts", "--resume", *common) == 0
+    assert "resuming from last.ckpt" in capsys.readouterr().err
+
+    monkeypatch.delenv("TOY_SIGNAL_AT")
+    assert run("--name", "whole", *common) == 0
+    whole = run.runs / "whole"
+    for name, value in weights(whole).items():
+        assert torch.equal(weights(parts)[name], value), name
+    figures = [json.loads((folder / "result.json").read_text())["figures"] for folder in (parts, whole)]
+    assert figures[0] == figures[1]
+    assert [(row["step"], row["metric"]) for row in metrics(parts)] == [
+        (row["step"], row["metric"]) for row in metrics(whole)
+    ]
+
+
+def test_a_run_is_resumed_only_as_it_was_and_from_a_sound_checkpoint(
+    run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_SIGNAL_AT", "8")
+    assert run("--name", "parts") == 130
+    monkeypatch.delenv("TOY_SIGNAL_AT")
+    for changes, message in (
+        (("optimizer.lr=0.3",), "was started with optimizer.lr=0.2, not 0.3"),
+        (("data.batch_size=3",), "samples_per_step 4, this run 3; set data.batch_size or trainer.accumulate"),
+        (("data.batch_size=1",), "lies within an epoch, which must be finished with batch_size 2, not 1"),
+    ):
+        assert run("--name", "parts", "--resume", *changes) == 2
+        assert message in capsys.readouterr().err
+
+    last = run.runs / "parts" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    # The one before lies between two epochs: four batches of one are the same four samples a step.
+    assert run("--name", "parts", "--resume", "data.batch_size=1") == 0
+    err = capsys.readouterr().err
+    assert "last.ckpt is damaged" in err
+    assert "resuming from previous.ckpt" in err
+    assert json.loads((run.runs / "parts" / "result.json").read_text())["train"]["epochs"] == 3
+
+
+def test_a_checkpoint_that_holds_code_is_refused(
+    run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_SIGNAL_AT", "3")
+    assert run("--name", "parts") == 130
+    touched = run.runs / "touched"
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(touched),)
+
+    torch.save({"state_dict": Evil()}, run.runs / "parts" / "last.ckpt")
+    assert run("--name", "parts", "--resume") == 2
+    assert "holds more than plain data and is refused" in capsys.readouterr().err
+    assert not touched.exists()
+
+
+def test_a_nan_ends_the_run_with_its_name(
+    run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_NAN_AT", "7")
+    assert run("--name", "nan") == 1
+    err = capsys.readouterr().err
+    assert "error: train/offset is nan at step 4" in err
+    assert "Traceback" not in err
+    saved = torch.load(run.runs / "nan" / "nan_batch_rank0.pt", weights_only=True)
+    assert saved["step"] == 4
+    samples, images = (", ".join(map(str, saved["batch"]["meta"][key].tolist())) for key in ("sample_id", "image_id"))
+    assert f"at step 4, samples {samples} (images {images}); the batch is saved in " in err
+    assert all(torch.isfinite(value).all() for value in weights(run.runs / "nan").values())
+    assert json.loads((run.runs / "nan" / "run.json").read_text())["state"] == "failed"
+
+
+def test_mistakes_are_one_line_and_end_before_training(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        (("optimizer.lrr=1",), "optimizer.lrr: no such key; did you mean optimizer.lr?"),
+        (("data.root=/nowhere",), "/nowhere"),
+        (("trainer.accelerator=quantum",), "expected one of auto, cpu, gpu, mps, got 'quantum'"),
+        (("trainer.accelerator=gpu", "trainer.devices=99"), "gpu"),
+        (("data.skeleton=/nowhere.yaml",), "/nowhere.yaml"),
+        (("output.root=/proc/nowhere",), "cannot be written"),
+    ):
+        assert run(*arguments, "--name", arguments[0][5]) == 2, arguments
+        err = capsys.readouterr().err.strip().splitlines()
+        assert message.lower() in err[-1].lower()
+        assert err[-1].startswith("error: ")
+        assert not any("Traceback" in line for line in err)
+
+
+def test_two_processes_score_like_one(run: Any, toy: Any, tiny_coco: Path, tmp_path: Path) -> None:
+    """Seven images over two ranks, four samples a step either way; stdout is one JSON object."""
+    command = [sys.executable, str(Path(toy.__file__)), "--paper", "toy", "--json", f"data.root={tiny_coco}"]
+    two = [f"output.root={tmp_path}/two", "trainer.devices=2", "trainer.strategy=ddp"]
+    environment = {**os.environ, "TOY_RECIPES": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment.pop("POSE_PAPERS_RUN_DIRECTORY", None)
+    done = subprocess.run([*command, *two], capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["train"]["samples_per_step"] == 4
+    assert report["train"]["steps"] == 6
+    assert "2 devices × 2" in done.stderr
+    assert "warning" not in done.stderr.lower()
+    assert "wandb" not in {path.name for path in Path(report["directory"]).iterdir()}
+
+    # The weights of the two processes, evaluated by one.
+    from datamodules.evaluator import CocoKeypointEvaluator
+
+    results = json.loads((Path(report["directory"]) / "predictions.json").read_text())
+    assert len(results) == 14
+    scored = CocoKeypointEvaluator(tiny_coco / "annotations" / "person_keypoints_val2017.json").score(results)
+    assert scored["AP"] == report["figures"]["AP"] > 0
+    from experiments.config import compose
+    from experiments.run_directory import RunDirectory
+    from experiments.training import Session
+
+    config = compose("toy", None, [f"data.root={tiny_coco}"])
+    (tmp_path / "one").mkdir()
+    session = Session(config, RunDirectory(tmp_path / "one", "id"), is_first=True, say=print)
+    session.trainer.validate(session.module, session.data, ckpt_path=report["directory"] + "/best.ckpt", verbose=False)
+    assert session.callbacks.evaluation.figures["AP"] == report["figures"]["AP"]
+
+
+def test_the_command_line_answers_at_once(tmp_path: Path) -> None:
+    program = (
+        "import io, json, sys, contextlib; from experiments.run import main; codes = [];\n"
+        "for arguments in (['--list'], ['--paper', 'inspose', '--print-config'], ['--paper', 'insposs'],\n"
+        "                  ['--paper', 'inspose', '--preset', 'smokey'], [], ['--help']):\n"
+        "    try: codes.append(main(arguments))\n"
+        "    except SystemExit as end: codes.append(end.code)\n"
+        "print(codes, sorted({'torch', 'pytorch_lightning'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[0, 0, 2, 2, 2, 0] []"
+    assert "--preset smoke" in done.stdout
+    assert done.stderr.splitlines() == [
+        "error: no paper 'insposs'; did you mean inspose? (papers: inspose)",
+        "error: inspose has no preset 'smokey'; did you mean smoke? (presets: " + ", ".join(_presets("inspose")) + ")",
+        "error: --paper is missing (papers: inspose)",
+    ]
+
+
+def _presets(paper: str) -> list[str]:
+    from experiments.config import list_presets
+
+    return list(list_presets(paper))

@@ -1,0 +1,97 @@
+"""A paper that learns in a second: it is told the truth and learns how far its answer lies off.
+
+As a program it is ``experiments.run`` with this paper added: ``python toy_paper.py --paper toy …``.
+Environment: at batch ``TOY_SIGNAL_AT`` (counted over the run) rank 0 sends itself SIGINT, at ``TOY_NAN_AT`` the loss is
+NaN; ``TOY_RECIPES`` is the folder its recipe is written to.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from datamodules.contracts import PoseBatch, Predictions
+from datamodules.skeleton import Skeleton
+from experiments import config as config_module
+from experiments import run
+from lightning_modules import papers
+from lightning_modules.shared.config import OptimizerConfig
+
+
+@dataclass
+class Config:
+    start: float = 12.0
+    """Pixels by which the first answer is off."""
+
+
+class Toy(pl.LightningModule):
+    def __init__(self, config: Config, optimizer: OptimizerConfig, skeleton: Skeleton) -> None:
+        super().__init__()
+        self.save_hyperparameters({"config": asdict(config)}, logger=False)
+        self.config, self.optimizer = config, optimizer
+        self.network = nn.Linear(1, 2)
+        nn.init.constant_(self.network.bias, config.start)
+        nn.init.zeros_(self.network.weight)
+        self.seen: list[list[int]] = []
+
+    def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+        self.seen.append(batch.meta.sample_id.tolist())
+        batches = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        if str(batches) == os.environ.get("TOY_SIGNAL_AT") and self.global_rank == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        draws = torch.rand(len(batch.images), 1, generator=torch.Generator().manual_seed(sum(self.seen[-1])))
+        loss = self.network(draws.to(self.device)).pow(2).mean()
+        if str(batches) == os.environ.get("TOY_NAN_AT"):
+            loss = loss * float("nan")
+        self.log("train/offset", loss.detach(), batch_size=len(batch.images))
+        return loss
+
+    def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
+        persons = batch.persons
+        ones = torch.ones_like(persons.keypoints[..., :1])
+        affine = batch.meta.to_original[:, None, None]
+        points = persons.keypoints + self.network(ones[..., :1]) * (1 + 0.1 * persons.areas.sqrt()[..., None, None] / 9)
+        original = (affine[..., :2] @ points[..., None])[..., 0] + affine[..., 2]
+        return Predictions(
+            keypoints=torch.cat([original, ones], -1),
+            scores=1 / (1 + persons.areas),
+            is_valid=persons.is_real,
+            sample_id=batch.meta.sample_id,
+            image_id=batch.meta.image_id,
+        )
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), self.optimizer.lr, momentum=self.optimizer.momentum)
+
+
+RECIPE = """
+optimizer: {lr: 0.2, momentum: 0.0, reference_batch: 4}
+data: {size: 64, max_size: 96, train_size: [64, 64], batch_size: 2, num_workers: 0}
+trainer: {accelerator: cpu, max_epochs: 3, log_every_steps: 1}
+wandb: {mode: disabled}
+presets:
+  brief:
+    about: one epoch
+    trainer: {max_epochs: 1}
+"""
+
+
+def register(recipes: Path) -> None:
+    """Add the paper ``toy``; its recipe is written into the folder ``recipes``."""
+    (recipes / "toy.yaml").write_text(RECIPE)
+    config_module.CONFIGS = recipes
+    papers.PAPERS["toy"] = papers.Paper("A toy", "toy_paper:Config", "toy_paper:Toy")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    register(Path(os.environ["TOY_RECIPES"]))
+    sys.exit(run.main())
