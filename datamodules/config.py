@@ -110,6 +110,10 @@ class RenderedConfig:
     size: int = 256
     """Width and height of a rendered image, pixels."""
     seed: int = 0
+    max_people: int = 6
+    """People placed in a scene, at most; crowds and blurred passers-by come on top unless ``min_height`` rules."""
+    min_height: float = 0.0
+    """Least standing height of a person, as a fraction of the image; above 0 there are no crowds and passers-by."""
 
 
 @dataclass

@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--val-images", type=int, default=defaults.val_images)
     parser.add_argument("--size", type=int, default=defaults.size, help="pixels")
     parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--max-people", type=int, default=defaults.max_people)
+    parser.add_argument("--min-height", type=float, default=defaults.min_height, help="fraction of the image")
     given = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     if given.worker:
@@ -39,9 +41,11 @@ def main(arguments: list[str] | None = None) -> None:
         for _ in render_share(Path(folder), RenderedConfig(**json.loads(config)), int(worker), int(workers)):
             pass
         return
-    config = RenderedConfig(given.train_images, given.val_images, given.size, given.seed)
+    config = RenderedConfig(
+        given.train_images, given.val_images, given.size, given.seed, given.max_people, given.min_height
+    )
     if given.sheet:
-        sheet = draw_sheet(given.columns, given.rows, config.size, config.seed)
+        sheet = draw_sheet(given.columns, given.rows, config)
         if not cv2.imwrite(str(given.sheet), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85]):
             sys.exit(f"{given.sheet}: could not be written")
         return
@@ -51,12 +55,13 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(str(error))
 
 
-def draw_sheet(columns: int, rows: int, size: int, seed: int) -> np.ndarray:
+def draw_sheet(columns: int, rows: int, config: RenderedConfig) -> np.ndarray:
     """Scenes with people on a contact sheet, every other one with its labels; u8 [H, W, 3], RGB."""
     pictures: list[np.ndarray] = []
     index = 0
     while len(pictures) < columns * rows:
-        scene = render_scene(np.random.default_rng([seed, 2, index]), size)
+        rng = np.random.default_rng([config.seed, 2, index])
+        scene = render_scene(rng, config.size, max_people=config.max_people, min_height=config.min_height)
         index += 1
         people = [person for person in scene.people if person.visibility.any()]
         if not people:

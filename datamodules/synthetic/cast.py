@@ -52,16 +52,21 @@ def sample_stage(rng: np.random.Generator) -> Stage:
     return Stage(light, float(rng.uniform(-3, 15)), roll, float(rng.uniform(3.5, 9)))
 
 
-def sample_cast(rng: np.random.Generator, size: int, horizon: float) -> list[Actor]:
-    """People on the floor, from far to near."""
+def sample_cast(
+    rng: np.random.Generator, size: int, horizon: float, max_people: int = 6, min_height: float = 0.0
+) -> list[Actor]:
+    """People on the floor, from far to near: ``max_people`` at most, ``min_height`` of ``size`` tall at least."""
     eye_level = rng.uniform(0.62, 1.1)  # the camera's height in standing heights
-    count = choose(rng, [0.04, 0.3, 0.26, 0.17, 0.11, 0.07, 0.05])
+    count = min(choose(rng, [0.04, 0.3, 0.26, 0.17, 0.11, 0.07, 0.05]), max_people)
     base = math.exp(rng.uniform(math.log(0.38), math.log(1.25))) * (1.0 if count < 3 else 0.78)
     together = rng.random() < 0.35
     cast: list[Actor] = []
     places: list[float] = []
     for _ in range(count):
-        height = float(np.clip(base * math.exp(rng.normal(0, 0.12 if together else 0.38)), 0.06, 1.7)) * size
+        height = (
+            float(np.clip(base * math.exp(rng.normal(0, 0.12 if together else 0.38)), max(min_height, 0.06), 1.7))
+            * size
+        )
         if not places:
             x = rng.uniform(0.12, 0.88)
         elif together:
@@ -72,7 +77,7 @@ def sample_cast(rng: np.random.Generator, size: int, horizon: float) -> list[Act
         foot = horizon + height * eye_level * rng.uniform(0.92, 1.08)
         foot = min(foot, size * 0.98) if height < 0.6 * size and rng.random() < 0.8 else foot
         cast.append(_sample_actor(rng, height, x * size, foot))
-    if count and rng.random() < 0.1:
+    if count and min_height == 0 and rng.random() < 0.1:
         height = rng.uniform(0.06, 0.16) * size
         x = rng.uniform(0, 1) * size
         blurred = _sample_actor(rng, height, x, horizon + height * eye_level)

@@ -37,7 +37,8 @@ Progress = Callable[[int, int], None]
 
 def rendered_root(config: RenderedConfig) -> Path:
     """Where the dataset of a configuration is kept: below ``$POSE_DATA``, else ``data`` in the current folder."""
-    name = f"{config.size}-{config.train_images}-{config.val_images}-{config.seed}-v{VERSION}"
+    cast = f"{config.max_people}p{round(100 * config.min_height)}"
+    name = f"{config.size}-{config.train_images}-{config.val_images}-{config.seed}-{cast}-v{VERSION}"
     return Path(os.environ.get("POSE_DATA") or "data") / "rendered" / name
 
 
@@ -83,9 +84,11 @@ def make_dataset(
 
 
 def _check(config: RenderedConfig) -> None:
-    for key, least in (("train_images", 0), ("val_images", 0), ("size", 32), ("seed", 0)):
+    for key, least in (("train_images", 0), ("val_images", 0), ("size", 32), ("seed", 0), ("max_people", 0)):
         if getattr(config, key) < least:
             raise ValueError(f"data.rendered.{key}: {getattr(config, key)}, expected at least {least}")
+    if not 0 <= config.min_height <= 1:
+        raise ValueError(f"data.rendered.min_height: {config.min_height}, expected a fraction of the image, 0 to 1")
 
 
 def _marker(config: RenderedConfig) -> dict[str, Any]:
@@ -131,9 +134,17 @@ def _reporter(progress: Progress | bool) -> Progress:
     if not progress:
         return lambda done, total: None
 
+    is_terminal = sys.stderr.isatty()
+    said = -1
+
     def report(done: int, total: int) -> None:
-        sys.stderr.write(f"\rrendering people: {done}/{total}" + ("\n" if done == total else ""))
-        sys.stderr.flush()
+        nonlocal said
+        tenth = 10 * done // max(total, 1)
+        if is_terminal:
+            print(f"\rrendering people: {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        elif tenth > said:  # a log wants few lines
+            print(f"rendering people: {done}/{total}", file=sys.stderr, flush=True)
+        said = tenth
 
     return report
 
@@ -164,7 +175,8 @@ def render_share(folder: Path, config: RenderedConfig, worker: int, workers: int
     for number, split in enumerate(SPLITS):
         for index in range(worker, _count(config, split), workers):
             image_id = number * 1_000_000 + index + 1
-            scene = render_scene(np.random.default_rng([config.seed, number, index]), config.size)
+            rng = np.random.default_rng([config.seed, number, index])
+            scene = render_scene(rng, config.size, max_people=config.max_people, min_height=config.min_height)
             people = scene.people
             labels = [annotation_of(person, image_id, image_id * 100 + k) for k, person in enumerate(people)]
             path = folder / split / f"{image_id:012d}.jpg"

@@ -45,15 +45,21 @@ class Scene(NamedTuple):
     people: list[Person]
 
 
-def render_scene(rng: np.random.Generator, size: int) -> Scene:
-    """Render a random scene of ``size`` x ``size`` pixels; the same state of ``rng`` gives the same scene."""
+def render_scene(rng: np.random.Generator, size: int, *, max_people: int = 6, min_height: float = 0.0) -> Scene:
+    """Render a random scene of ``size`` x ``size`` pixels; the same state of ``rng`` gives the same scene.
+
+    Args:
+        max_people: people placed on the floor, at most.
+        min_height: least standing height of a person, as a fraction of ``size``; above 0 nobody stands far off, neither
+            crowds nor blurred passers-by.
+    """
     stage = sample_stage(rng)
     horizon = float(rng.uniform(0.3, 0.55)) * size
     place = sample_place(rng)
     canvas = Canvas(_rolled(paint_place(rng, place, size, horizon), stage.roll), stage.light)
     add_distractors(rng, canvas, horizon * SUPERSAMPLE)
-    actors = sample_cast(rng, size, horizon)
-    if place.is_open and rng.random() < 0.13:
+    actors = sample_cast(rng, size, horizon, max_people, min_height)
+    if place.is_open and min_height == 0 and rng.random() < 0.13:
         actors = sample_crowd(rng, size, horizon) + actors
     people = play(canvas, stage, actors, rng)
     return Scene(_developed(rng, canvas.picture()), people)

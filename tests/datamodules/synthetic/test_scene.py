@@ -78,6 +78,14 @@ def test_scenes_hold_what_a_loader_must_cope_with(scenes: list[Scene]) -> None:
     assert (levels / levels.sum() > (0.03, 0.1, 0.4)).all()
 
 
+def test_a_stage_for_few_and_near_people() -> None:
+    scenes = [render_scene(np.random.default_rng([9, k]), 96, max_people=2, min_height=0.6) for k in range(25)]
+    assert max(len(scene.people) for scene in scenes) == 2
+    assert not any(person.is_crowd for scene in scenes for person in scene.people)
+    everyone = [render_scene(np.random.default_rng([9, k]), 96) for k in range(25)]
+    assert max(len(scene.people) for scene in everyone) > 2
+
+
 def test_labels_are_consistent(scenes: list[Scene]) -> None:
     for scene in scenes:
         assert scene.image.shape == (64, 64, 3)
