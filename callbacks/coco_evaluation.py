@@ -16,9 +16,13 @@ from datamodules.evaluator import CocoKeypointEvaluator
 class CocoEvaluation(pl.Callback):
     """Collects the ``Predictions`` that ``validation_step`` returns and logs ``val/AP`` and the other nine figures.
 
-    The datamodule says what is scored: ``val_annotation_file``, ``val_image_ids`` and ``skeleton``. Each rank collects
-    its share; at the end all enter one gathering, rank 0 scores, and all get the same figures, so that whatever
-    depends on them (checkpoints above all) agrees everywhere.
+    A module of several stages names them in ``stages`` and returns ``Predictions`` by name; the last is its answer.
+    All are scored: ``val/AP`` is the answer's, and each stage has ``val/<stage>/AP`` and so on.
+
+    The datamodule says what is scored: ``val_annotation_file``, ``val_image_ids`` and ``skeleton``; the module's
+    ``suppress``, if it has one, which people of one image are duplicates. Each rank collects its share; at the end all
+    enter one gathering a stage, rank 0 scores, and all get the same figures, so that whatever depends on them
+    (checkpoints above all) agrees everywhere.
 
     Args:
         predictions_file: the last evaluation's people in COCO's result format; None writes none.
@@ -27,38 +31,49 @@ class CocoEvaluation(pl.Callback):
     def __init__(self, predictions_file: Path | None = None) -> None:
         self.predictions_file = predictions_file
         self.figures: dict[str, float] = {}
-        """Of the last evaluation, by the names of ``datamodules.evaluator.FIGURES``."""
+        """Of the last evaluation, by the names of ``datamodules.evaluator.FIGURES``, and ``<stage>/AP`` before."""
         self.num_images = 0
         """Images the last evaluation was over."""
-        self._evaluator: CocoKeypointEvaluator | None = None
+        self._evaluators: dict[str, CocoKeypointEvaluator] = {}
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._evaluator is None:
+        if not self._evaluators:
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
-            self._evaluator = CocoKeypointEvaluator(
-                data.val_annotation_file, image_ids=data.val_image_ids, skeleton=data.skeleton
-            )
-            self.num_images = len(self._evaluator.image_ids)
-        self._evaluator.reset()
+            for stage in getattr(pl_module, "stages", ("",)):
+                self._evaluators[stage] = CocoKeypointEvaluator(
+                    data.val_annotation_file,
+                    image_ids=data.val_image_ids,
+                    skeleton=data.skeleton,
+                    suppress=getattr(pl_module, "suppress", None),
+                )
+        for evaluator in self._evaluators.values():
+            evaluator.reset()
+            self.num_images = len(evaluator.image_ids)
 
     def on_validation_batch_end(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Predictions,  # type: ignore[override]
+        outputs: Predictions | dict[str, Predictions],  # type: ignore[override]
         batch: PoseBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        assert self._evaluator is not None
-        self._evaluator.update(outputs)
+        by_stage = {"": outputs} if isinstance(outputs, Predictions) else outputs
+        for stage, predictions in by_stage.items():
+            self._evaluators[stage].update(predictions)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert self._evaluator is not None
-        self.figures = score_together(self._evaluator)
+        earlier: dict[str, float] = {}
+        for stage, evaluator in self._evaluators.items():
+            self.figures = score_together(evaluator)
+            if stage:
+                pl_module.log_dict({f"val/{stage}/{name}": figure for name, figure in self.figures.items()})
+                earlier[f"{stage}/AP"] = self.figures["AP"]
         pl_module.log_dict({f"val/{name}": figure for name, figure in self.figures.items()})
+        self.figures = self.figures | dict(list(earlier.items())[:-1])
         if self.predictions_file is not None and trainer.is_global_zero and not trainer.sanity_checking:
-            self.predictions_file.write_text(json.dumps(self._evaluator.results()))
+            self.predictions_file.write_text(json.dumps(evaluator.results()))
 
 
 def score_together(evaluator: CocoKeypointEvaluator) -> dict[str, float]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from datamodules.contracts import PoseBatch, Predictions
+from datamodules.contracts import PoseBatch, Predictions, last_stage
 from datamodules.drawing import contact_sheet, draw_people
 from datamodules.skeleton import Skeleton
 
@@ -42,7 +42,7 @@ class Pictures(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Predictions,  # type: ignore[override]
+        outputs: Predictions | dict[str, Predictions],  # type: ignore[override]
         batch: PoseBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
@@ -55,7 +55,9 @@ class Pictures(pl.Callback):
             if is_shown and len(self._cells) < 2 * self.count:
                 image = to_uint8(batch, row, data.config.mean, data.config.std)
                 self._cells.append(draw_truth(image, batch, row, data.skeleton))
-                self._cells.append(draw_predictions(image, batch, outputs, row, data.skeleton, self.min_score))
+                self._cells.append(
+                    draw_predictions(image, batch, last_stage(outputs), row, data.skeleton, self.min_score)
+                )
                 self._captions += [f"image {int(batch.meta.image_id[row])}: truth", "prediction"]
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

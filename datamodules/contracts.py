@@ -88,3 +88,8 @@ class Predictions(NamedTuple):
     """f32 [B, Q, 4], x0 y0 x1 y1, where the paper predicts them."""
     masks: tuple[tuple[Tensor, ...], ...] | None = None
     """bool [h, w] per image and person at the photograph's size, where the paper predicts them."""
+
+
+def last_stage(predictions: Predictions | dict[str, Predictions]) -> Predictions:
+    """A module's answer: its ``Predictions``, or the last of those its stages give by name."""
+    return predictions if isinstance(predictions, Predictions) else list(predictions.values())[-1]

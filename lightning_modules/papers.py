@@ -17,6 +17,11 @@ class Paper(NamedTuple):
 
 
 PAPERS: dict[str, Paper] = {
+    "graph_pcnn": Paper(
+        title="Graph-PCNN: Two Stage Human Pose Estimation with Graph Pose Refinement",
+        config="lightning_modules.graph_pcnn.config:Config",
+        module="lightning_modules.graph_pcnn.module:GraphPCNN",
+    ),
     "inspose": Paper(
         title="InsPose: Instance-Aware Networks for Single-Stage Multi-Person Pose Estimation",
         config="lightning_modules.inspose.config:Config",

@@ -94,4 +94,5 @@ class Config:
     keypoint_score_threshold: float = 0.2
     """A person's score averages the keypoints above this score."""
     oks_nms_threshold: float = 0.9
+    """Of two people of an image with a higher OKS the lower-scored one goes; 1 keeps all."""
     loss_weights: LossWeights = field(default_factory=LossWeights)

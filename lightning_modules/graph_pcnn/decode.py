@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from datamodules.contracts import Meta, Predictions
+from datamodules.contracts import PoseBatch, Predictions
 from lightning_modules.graph_pcnn.trunks import STRIDE
 
 
@@ -41,26 +41,32 @@ def mirror_offsets(offset: Tensor, flip_permutation: Tensor) -> Tensor:
     return torch.stack([-swapped[..., 0], swapped[..., 1]], dim=-1)
 
 
-def to_predictions(position: Tensor, score: Tensor, meta: Meta, threshold: float) -> Predictions:
-    """Poses on the heatmap -> one person per crop in the photograph.
+def to_predictions(position: Tensor, score: Tensor, batch: PoseBatch, threshold: float) -> Predictions:
+    """Poses on the heatmap -> one person per crop in the photograph, valid where the crop's person is real.
 
     The person's score is the box's times the mean of the keypoint scores above ``threshold``, 0 if none is.
 
     Args:
         position: f32 [B, K, 2], heatmap pixels.
         score: f32 [B, K].
-        meta: of the batch.
+        batch: the crops.
         threshold: least score of a keypoint that counts.
     """
-    affine = meta.to_original
-    inputs = position.float() * STRIDE
-    keypoints = inputs @ affine[:, :, :2].transpose(1, 2) + affine[:, None, :, 2]
+    meta = batch.meta
     counts = score > threshold
     mean = (score * counts).sum(1) / counts.sum(1).clamp_min(1)
+    keypoints = _to_photograph(position.float() * STRIDE, meta.to_original)
+    corners = _to_photograph(batch.persons.boxes[:, 0].unflatten(1, (2, 2)), meta.to_original)
     return Predictions(
         keypoints=torch.cat([keypoints, score[..., None]], dim=-1)[:, None],
         scores=(mean * meta.detection_score)[:, None],
-        is_valid=torch.ones(len(score), 1, dtype=torch.bool, device=score.device),
+        is_valid=batch.persons.is_real[:, :1],
         sample_id=meta.sample_id,
         image_id=meta.image_id,
+        boxes=torch.cat([corners.amin(1), corners.amax(1)], dim=1)[:, None],
     )
+
+
+def _to_photograph(points: Tensor, to_original: Tensor) -> Tensor:
+    """[B, N, 2], input pixels, by the maps [B, 2, 3]."""
+    return points @ to_original[:, :, :2].mT + to_original[:, None, :, 2]

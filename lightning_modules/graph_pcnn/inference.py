@@ -22,9 +22,7 @@ class PoseEstimator:
 
     def __init__(self, config: Config, skeleton: Skeleton) -> None:
         self.flip = config.flip_test
-        self.decode_peaks: Callable[[Tensor], tuple[Tensor, Tensor]] = quarter_peaks
-        if config.decoding is Decoding.dark:
-            self.decode_peaks = partial(dark_peaks, sigma=config.sigma)
+        self.decode_peaks = peak_decoder(config)
         self.has_second_stage = config.refinement is not Refinement.none
         self.reliable_heat = config.reliable_heat
         self.pixels_per_unit = offset_unit(config)
@@ -56,3 +54,8 @@ class PoseEstimator:
         return (
             network.refine(localization_s4, position[:, :, None], heat, reliable).offset[:, :, 0] * self.pixels_per_unit
         )
+
+
+def peak_decoder(config: Config) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """heatmaps f32 [B, K, H', W'] -> points f32 [B, K, 2], heatmap pixels, and scores f32 [B, K]."""
+    return partial(dark_peaks, sigma=config.sigma) if config.decoding is Decoding.dark else quarter_peaks

@@ -7,9 +7,9 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from datamodules.contracts import PoseBatch, Predictions
+from datamodules.contracts import PoseBatch, Predictions, last_stage
 from datamodules.skeleton import Skeleton
-from lightning_modules.graph_pcnn.config import Config
+from lightning_modules.graph_pcnn.config import Config, Refinement
 from lightning_modules.graph_pcnn.criterion import Criterion
 from lightning_modules.graph_pcnn.decode import to_predictions
 from lightning_modules.graph_pcnn.guided_points import GuidedPointSampler
@@ -17,6 +17,7 @@ from lightning_modules.graph_pcnn.inference import PoseEstimator
 from lightning_modules.graph_pcnn.network import Network
 from lightning_modules.graph_pcnn.targets import encode_targets
 from lightning_modules.shared.config import OptimizerConfig, as_plain
+from lightning_modules.shared.oks import SuppressDuplicates
 from lightning_modules.shared.optim import build_optimizer
 
 
@@ -46,6 +47,11 @@ class GraphPCNN(pl.LightningModule):
         self.sample = GuidedPointSampler.from_config(config)
         self.criterion = Criterion(config)
         self.estimate = PoseEstimator(config, skeleton)
+        self.stages = ("stage1",) if config.refinement is Refinement.none else ("stage1", "stage2")
+        """What ``validation_step`` returns by name; both are evaluated."""
+        nms = config.oks_nms_threshold
+        self.suppress = SuppressDuplicates(skeleton, nms) if nms < 1 else None
+        """What the evaluation does with the people of one photograph, whose crops come one by one."""
         self.loss_weights: dict[str, float] = vars(config.loss_weights)
 
     def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
@@ -70,9 +76,7 @@ class GraphPCNN(pl.LightningModule):
         pose = self.estimate(self.network, batch.images)
         stages = {"stage1": pose.stage1} if pose.stage2 is None else {"stage1": pose.stage1, "stage2": pose.stage2}
         threshold = self.config.keypoint_score_threshold
-        return {
-            stage: to_predictions(position, pose.score, batch.meta, threshold) for stage, position in stages.items()
-        }
+        return {stage: to_predictions(position, pose.score, batch, threshold) for stage, position in stages.items()}
 
     def validation_step(self, batch: PoseBatch, batch_idx: int) -> dict[str, Predictions]:
         return self.predict(batch)
@@ -81,7 +85,7 @@ class GraphPCNN(pl.LightningModule):
         return self.predict(batch)
 
     def predict_step(self, batch: PoseBatch, batch_idx: int = 0) -> Predictions:
-        return list(self.predict(batch).values())[-1]
+        return last_stage(self.predict(batch))
 
     def configure_optimizers(self) -> Any:
         return build_optimizer(self.parameters(), self.optimizer_config, self.trainer)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from datamodules.skeleton import Skeleton
 
 
 def object_keypoint_similarity(
@@ -59,3 +64,22 @@ def oks_nms(
         beaten[:, : best + 1] = False
         stays = stays & ~beaten
     return torch.zeros_like(stays).scatter(1, order, stays)
+
+
+class SuppressDuplicates:
+    """OKS-NMS over the people of one photograph, wherever their crops were evaluated.
+
+    Args:
+        skeleton: gives the OKS sigmas.
+        threshold: OKS above which the lower-scored of two goes.
+    """
+
+    def __init__(self, skeleton: Skeleton, threshold: float) -> None:
+        self.sigmas = torch.tensor(skeleton.sigmas)
+        self.threshold = threshold
+
+    def __call__(self, keypoints: NDArray[Any], scores: NDArray[Any], areas: NDArray[Any]) -> NDArray[Any]:
+        """``keypoints`` f32 [n, K, 3], ``scores`` and ``areas`` f32 [n] -> bool [n], who stays. n may be 0."""
+        points, values, sizes = (torch.from_numpy(array)[None] for array in (keypoints[..., :2], scores, areas))
+        is_valid = torch.ones_like(values, dtype=torch.bool)
+        return oks_nms(points, values, sizes, is_valid, self.sigmas, self.threshold)[0].numpy()

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.contracts import PoseBatch, Predictions
-from datamodules.skeleton import Skeleton
-from lightning_modules.shared.oks import oks_nms
 from lightning_modules.shared.peaks import argmax_peaks, dark_peaks, quarter_peaks
 from lightning_modules.ssn.config import DecodeConfig, SubPixel
 from lightning_modules.ssn.targets import to_pixels
@@ -42,25 +37,6 @@ def decode(heatmap_s4: Tensor, batch: PoseBatch, config: DecodeConfig, sigma: fl
         image_id=meta.image_id,
         boxes=torch.cat([corners.amin(1), corners.amax(1)], dim=1)[:, None],
     )
-
-
-class SuppressDuplicates:
-    """OKS-NMS over the people of one photograph, wherever their crops were evaluated.
-
-    Args:
-        skeleton: gives the OKS sigmas.
-        threshold: OKS above which the lower-scored of two goes.
-    """
-
-    def __init__(self, skeleton: Skeleton, threshold: float) -> None:
-        self.sigmas = torch.tensor(skeleton.sigmas)
-        self.threshold = threshold
-
-    def __call__(self, keypoints: NDArray[Any], scores: NDArray[Any], areas: NDArray[Any]) -> NDArray[Any]:
-        """``keypoints`` f32 [n, K, 3], ``scores`` and ``areas`` f32 [n] -> bool [n], who stays. n may be 0."""
-        points, values, sizes = (torch.from_numpy(array)[None] for array in (keypoints[..., :2], scores, areas))
-        is_valid = torch.ones_like(values, dtype=torch.bool)
-        return oks_nms(points, values, sizes, is_valid, self.sigmas, self.threshold)[0].numpy()
 
 
 def _peaks(heatmap: Tensor, sub_pixel: SubPixel, sigma: float) -> tuple[Tensor, Tensor]:

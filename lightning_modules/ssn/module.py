@@ -11,11 +11,12 @@ from torch import Tensor
 from datamodules.contracts import PoseBatch, Predictions
 from datamodules.skeleton import Skeleton
 from lightning_modules.shared.config import OptimizerConfig, as_plain
+from lightning_modules.shared.oks import SuppressDuplicates
 from lightning_modules.shared.optim import build_optimizer
 from lightning_modules.shared.peaks import average_flipped
 from lightning_modules.ssn.config import Config
 from lightning_modules.ssn.criterion import Criterion
-from lightning_modules.ssn.decode import SuppressDuplicates, decode
+from lightning_modules.ssn.decode import decode
 from lightning_modules.ssn.network import Network
 from lightning_modules.ssn.targets import encode_targets
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from callbacks import coco_evaluation
-from callbacks.coco_evaluation import score_together
+from callbacks.coco_evaluation import CocoEvaluation, score_together
+from datamodules.contracts import Predictions
+from datamodules.evaluator import FIGURES
+from datamodules.skeleton import COCO
 
 
 class FakeEvaluator:
@@ -76,3 +83,63 @@ def test_all_ranks_get_the_figures_of_all_samples(ranks: Any) -> None:
 def test_an_error_of_rank_0_is_raised_on_all(ranks: Any) -> None:
     answers = ranks([FakeEvaluator({}, fails=True), FakeEvaluator({})])
     assert [str(answer) for answer in answers] == ["no such image"] * 2
+
+
+class OneStage(SimpleNamespace):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(logged={}, **attributes)
+        self.log_dict = self.logged.update
+
+
+def predictions(x: float) -> Predictions:
+    """One person a sample: the truth moved by ``x`` pixels."""
+    keypoints = torch.zeros(1, 1, 17, 3)
+    keypoints[..., 0], keypoints[..., 1] = torch.arange(17.0) * 5 + 20.5 + x, torch.arange(17.0) * 4 + 30.5
+    ids = torch.tensor([7])
+    return Predictions(keypoints, torch.ones(1, 1), torch.ones(1, 1).bool(), ids, ids)
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Any:
+    points = [value for i in range(17) for value in (20 + 5 * i, 30 + 4 * i, 2)]
+    person = {"id": 1, "image_id": 7, "category_id": 1, "iscrowd": 0, "keypoints": points, "num_keypoints": 17}
+    person |= {"bbox": [10, 20, 100, 90], "area": 9000}
+    content = {
+        "images": [{"id": 7, "file_name": "7.jpg", "width": 200, "height": 200}],
+        "annotations": [person],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    file = tmp_path / "annotations.json"
+    file.write_text(json.dumps(content))
+    data = SimpleNamespace(val_annotation_file=file, val_image_ids=[7], skeleton=COCO)
+    return SimpleNamespace(datamodule=data, is_global_zero=True, sanity_checking=False)
+
+
+def evaluate(callback: CocoEvaluation, trainer: Any, module: Any, outputs: Any) -> dict[str, float]:
+    callback.on_validation_epoch_start(trainer, module)
+    callback.on_validation_batch_end(trainer, module, outputs, None, 0)  # type: ignore[arg-type]
+    callback.on_validation_epoch_end(trainer, module)
+    return module.logged
+
+
+def test_one_stage_logs_its_figures(trainer: Any) -> None:
+    callback = CocoEvaluation()
+    logged = evaluate(callback, trainer, OneStage(), predictions(0.0))
+    assert logged["val/AP"] == callback.figures["AP"] == 1.0
+    assert set(logged) == {f"val/{name}" for name in FIGURES}
+
+
+def test_stages_are_scored_by_name_and_the_last_is_the_answer(trainer: Any, tmp_path: Path) -> None:
+    callback = CocoEvaluation(tmp_path / "predictions.json")
+    module = OneStage(stages=("stage1", "stage2"))
+    logged = evaluate(callback, trainer, module, {"stage1": predictions(12.0), "stage2": predictions(0.0)})
+    assert logged["val/stage1/AP"] < logged["val/stage2/AP"] == logged["val/AP"] == 1.0
+    assert callback.figures["AP"] == 1.0
+    assert callback.figures["stage1/AP"] == logged["val/stage1/AP"]
+    assert "stage2/AP" not in callback.figures
+    assert json.loads((tmp_path / "predictions.json").read_text())[0]["keypoints"][0] == 20.0
+
+
+def test_the_modules_suppression_is_asked(trainer: Any) -> None:
+    module = OneStage(suppress=lambda keypoints, scores, areas: np.zeros(len(scores), dtype=bool))
+    assert evaluate(CocoEvaluation(), trainer, module, predictions(0.0))["val/AP"] == 0.0

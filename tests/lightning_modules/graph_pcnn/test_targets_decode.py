@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from datamodules.contracts import Meta, Persons
+from datamodules.contracts import Meta, Persons, PoseBatch
 from datamodules.skeleton import COCO
 from lightning_modules.graph_pcnn.config import Config, GaussianCenter, Refinement
 from lightning_modules.graph_pcnn.decode import mirror_offsets, mirror_points, to_predictions
@@ -24,6 +24,13 @@ def persons(batch=3, seed=0):
     keypoints = keypoints * (visibility > 0)[..., None]
     boxes = torch.tensor([0.0, 0.0, WIDTH, HEIGHT]).expand(batch, 1, 4)
     return Persons(keypoints, visibility, boxes, torch.ones(batch, 1), torch.ones(batch, 1).bool())
+
+
+def crops(people, affine):
+    """The crops of ``people`` with nothing in them."""
+    batch = len(people.keypoints)
+    blank = torch.zeros(batch, 3, HEIGHT, WIDTH)
+    return PoseBatch(blank, people, torch.zeros(batch, HEIGHT // 4, WIDTH // 4).bool(), None, meta(batch, affine))
 
 
 def meta(batch, affine):
@@ -58,12 +65,14 @@ def test_decoding_the_targets_gives_the_joints_back(center):
     targets = encode_targets(people, (HEIGHT // 4, WIDTH // 4), 2.0, center)
     position, score = quarter_peaks(targets.heatmap_s4)
     affine = torch.tensor([[2.0, 0.0, 5.0], [0.0, 3.0, 7.0]])
-    predictions = to_predictions(position, score, meta(3, affine), 0.2)
+    predictions = to_predictions(position, score, crops(people, affine), 0.2)
     labelled = people.visibility[:, 0] > 0
     there = people.keypoints[:, 0] * torch.tensor([2.0, 3.0]) + torch.tensor([5.0, 7.0])
     error = (predictions.keypoints[:, 0, :, :2] - there)[labelled].abs() / torch.tensor([2.0, 3.0])
     assert error.max() <= (2.0 if center is GaussianCenter.rounded else 1.0) + 1e-4  # half a cell, a quarter cell
     assert predictions.keypoints.shape == (3, 1, 17, 3)
+    corners = torch.tensor([5.0, 7.0, 5.0 + 2 * WIDTH, 7.0 + 3 * HEIGHT])
+    assert torch.allclose(predictions.boxes, corners.expand(3, 1, 4))
 
 
 def test_a_true_offset_at_the_peak_restores_the_joint_exactly():
@@ -72,7 +81,7 @@ def test_a_true_offset_at_the_peak_restores_the_joint_exactly():
     position, score = quarter_peaks(targets.heatmap_s4)
     refined = position + (targets.position - position)
     identity = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    predictions = to_predictions(refined, score, meta(3, identity), 0.2)
+    predictions = to_predictions(refined, score, crops(people, identity), 0.2)
     labelled = people.visibility[:, 0] > 0
     assert (predictions.keypoints[:, 0, :, :2] - people.keypoints[:, 0])[labelled].abs().max() < 1e-4
 
@@ -93,7 +102,7 @@ def test_targets_are_sampled_gaussians():
 def test_person_scores_average_the_keypoints_above_the_threshold():
     score = torch.tensor([[0.9, 0.5, 0.2, 0.1], [0.1, 0.0, 0.2, 0.1]])
     identity = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    predictions = to_predictions(torch.zeros(2, 4, 2), score, meta(2, identity), 0.2)
+    predictions = to_predictions(torch.zeros(2, 4, 2), score, crops(persons(2), identity), 0.2)
     assert predictions.scores.flatten().tolist() == pytest.approx([0.5 * 0.7, 0.0])
 
 

@@ -4,9 +4,10 @@ import torch
 
 from datamodules.contracts import Meta, Persons, PoseBatch
 from datamodules.skeleton import COCO
+from lightning_modules.shared.oks import SuppressDuplicates
 from lightning_modules.ssn.config import DecodeConfig, SubPixel
 from lightning_modules.ssn.criterion import Criterion
-from lightning_modules.ssn.decode import SuppressDuplicates, decode
+from lightning_modules.ssn.decode import decode
 from lightning_modules.ssn.network import Output
 from lightning_modules.ssn.targets import encode_targets
 
