@@ -103,19 +103,23 @@ class Warp(A.DualTransform):
         return Frame((hw[1] / width, hw[0] / height), hw)
 
     def _draw(self, frame: Frame, height: float, width: float, mirror: bool) -> Matrix:
-        """The map from the photograph to the input: about both centres, in the order mirror, scale, rotate, shift."""
+        """The map from the photograph to the input: scaled and rotated about both centres, shifted, then mirrored.
+
+        Mirrored last, a draw and its twin are mirror images of each other whatever else was drawn.
+        """
         drawn, draw = self.augmentation, self.py_random
         factor, angle = self._draw_scale(), self._draw_angle()
         dx, dy = (
             draw.uniform(-drawn.shift, drawn.shift) * side + draw.uniform(-drawn.shift_pixels, drawn.shift_pixels)
             for side in (frame.hw[1], frame.hw[0])
         )
-        return compose(
+        matrix = compose(
             translation(-width / 2, -height / 2),
-            scaling(frame.scale[0] * factor * (-1.0 if mirror else 1.0), frame.scale[1] * factor),
+            scaling(frame.scale[0] * factor, frame.scale[1] * factor),
             rotation(angle),
             translation(frame.hw[1] / 2 + dx, frame.hw[0] / 2 + dy),
         )
+        return compose(matrix, scaling(-1.0, 1.0), translation(frame.hw[1], 0.0)) if mirror else matrix
 
     def _draw_scale(self) -> float:
         low, high = self.augmentation.scale

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from datamodules.annotation_rules import Complaint
 from datamodules.annotations import Annotations
 from datamodules.photographs import ImageError, check_photograph, read_photograph
+
+_THREADS = 8
+"""Network file systems answer slowly but many at once."""
 
 
 def missing_photographs(annotations: Annotations) -> tuple[NDArray[np.int64], list[Complaint]]:
@@ -65,16 +69,23 @@ def unreadable_photographs(
 
     Reads format, size and end of each file; ``decode`` reads all of it.
     """
-    bad: list[int] = []
-    complaints: list[Complaint] = []
     check = read_photograph if decode else check_photograph
-    for number, (height, width) in enumerate(annotations.image_hw.tolist()):
+
+    def fault(number: int) -> str | None:
+        height, width = annotations.image_hw[number].tolist()
         try:
             check(annotations.path(number), (height, width), max_pixels)
         except ImageError as error:
-            what, _, fix = str(error).rpartition("; ")
-            bad.append(number)
-            complaints.append(_of_image(annotations, number, what, fix))
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        faults = list(pool.map(fault, range(annotations.num_images)))
+    bad = [number for number, text in enumerate(faults) if text is not None]
+    complaints = []
+    for number in bad:
+        what, _, fix = str(faults[number]).rpartition("; ")
+        complaints.append(_of_image(annotations, number, what, fix))
     return np.array(bad, dtype=np.int64), complaints
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
+_HEAD = 65536
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
 
@@ -50,12 +52,27 @@ def read_photograph(path: Path, expected_hw: tuple[int, int] | None, max_pixels:
 def check_photograph(path: Path, expected_hw: tuple[int, int] | None, max_pixels: int) -> None:
     """Everything ``read_photograph`` checks without decoding: presence, format, size, and the file's own end.
 
+    Reads the beginning and the end of the file; the rest only where these leave a doubt.
+
     Raises:
         ImageError: as ``read_photograph``.
     """
-    data = _bytes_of(path)
-    _check_size(path, header_size(data, path), expected_hw, max_pixels)
-    _check_end(data, path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(_HEAD)
+            if len(data) == _HEAD:
+                file.seek(-len(_PNG_END), os.SEEK_END)
+                data += file.read()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        size = header_size(data, path)
+        _check_size(path, size, expected_hw, max_pixels)
+        _check_end(data, path)
+    except ImageError:
+        data = _bytes_of(path)
+        _check_size(path, header_size(data, path), expected_hw, max_pixels)
+        _check_end(data, path)
 
 
 def header_size(data: bytes, path: Path) -> tuple[int, int]:
@@ -140,7 +157,11 @@ def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ImageError(f"{path}: {error.strerror or error}; put the photograph there or correct data.root") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ImageError:
+    return ImageError(f"{path}: {error.strerror or error}; put the photograph there or correct data.root")
 
 
 def _wh(hw: tuple[int, ...]) -> str:
