@@ -73,7 +73,6 @@ def test_check_of_a_real_coco(coco_mini, capsys):
 
 
 def test_browse_draws_a_sheet(root, tmp_path, capsys):
-    pytest.importorskip("experiments.merging")
     out = tmp_path / "sheet.png"
     call = ["browse", "--root", str(root), "--out", str(out), "--number", "2", "--split", "train2017", "--json"]
     assert main([*call, "data.size=64", "data.resize=crop", "data.augmentation.rotation=30"]) == 0
@@ -93,7 +92,6 @@ def test_browse_draws_a_sheet(root, tmp_path, capsys):
     ],
 )
 def test_browse_called_wrongly_is_one_line(root, tmp_path, capfd, arguments, text):
-    pytest.importorskip("experiments.merging")
     call = ["browse", "--root", str(root), "--number", "1", "--out", str(tmp_path / "a.jpg"), *arguments]
     assert main(call) == 1
     error = capfd.readouterr().err.splitlines()[-1]
