@@ -68,6 +68,8 @@ class RunRecord(pl.Callback):
         return {"wall_time": self.wall_time, "random": torch.get_rng_state(), "cuda_random": cuda}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self._train_started_at is not None:
+            return  # the best checkpoint comes back for its evaluation, in the same process
         self._seconds_before = float(state_dict["wall_time"])
         self._random = state_dict["random"].cpu(), state_dict["cuda_random"]
 
