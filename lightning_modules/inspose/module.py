@@ -15,7 +15,7 @@ from lightning_modules.inspose.network import Network
 from lightning_modules.inspose.targets import encode_targets
 from lightning_modules.inspose.test_time import predict
 from lightning_modules.shared.config import OptimizerConfig, as_plain
-from lightning_modules.shared.optim import build_optimizer
+from lightning_modules.shared.optim import backbone_and_heads, build_optimizer
 
 
 class InsPose(pl.LightningModule):
@@ -68,4 +68,5 @@ class InsPose(pl.LightningModule):
         return self.predict(batch)
 
     def configure_optimizers(self) -> Any:
-        return build_optimizer(self.parameters(), self.optimizer_config, self.trainer)
+        groups = backbone_and_heads(self.network, self.optimizer_config.lr, self.config.backbone.lr_factor)
+        return build_optimizer(groups, self.optimizer_config, self.trainer)

@@ -15,6 +15,8 @@ class BackboneConfig:
     """``imagenet`` (timm's pretrained weights), null (random), or a file with a state dict."""
     frozen_stages: int = 1
     """0 trains everything; n freezes the stem and the first n stages, batch statistics included."""
+    lr_factor: float = 1.0
+    """Learning rate of the backbone as a fraction of the heads'."""
     freeze_batch_norm: bool = False
     """Keep all batch statistics of the backbone at their pretrained values."""
 

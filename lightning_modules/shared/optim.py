@@ -49,6 +49,17 @@ def build_optimizer(
     }
 
 
+def backbone_and_heads(network: torch.nn.Module, lr: float, backbone_lr_factor: float) -> list[dict[str, Any]]:
+    """Parameter groups ``backbone`` and ``heads`` of a network that has a ``backbone``, the former at its own rate."""
+    backbone = list(network.backbone.parameters())  # type: ignore[union-attr]
+    inside = {id(parameter) for parameter in backbone}
+    heads = [parameter for parameter in network.parameters() if id(parameter) not in inside]
+    return [
+        {"name": "backbone", "params": backbone, "lr": lr * backbone_lr_factor},
+        {"name": "heads", "params": heads, "lr": lr},
+    ]
+
+
 def learning_rate_factor(config: OptimizerConfig, steps_per_epoch: float, total_steps: float) -> Callable[[int], float]:
     """The rate of each optimizer step as a fraction of ``config.lr``, a function of the steps already made.
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lightning_modules.shared.config import OptimizerConfig, OptimizerName, Schedule, ScheduleUnit
-from lightning_modules.shared.optim import build_optimizer, learning_rate_factor
+from lightning_modules.shared.optim import backbone_and_heads, build_optimizer, learning_rate_factor
 
 
 def test_multistep_by_epoch_with_warmup() -> None:
@@ -67,3 +67,13 @@ def test_groups_keep_their_own_rate_and_nothing_to_train_is_told() -> None:
     assert [group["lr"] for group in built["optimizer"].param_groups] == [1.0, 0.5]
     with pytest.raises(ValueError, match="frozen"):
         build_optimizer([frozen], OptimizerConfig(), trainer())  # type: ignore[arg-type]
+
+
+def test_backbone_and_heads_share_out_every_parameter_once() -> None:
+    network = torch.nn.Module()
+    network.backbone = torch.nn.Linear(2, 3)
+    network.head = torch.nn.Linear(3, 1)
+    groups = backbone_and_heads(network, lr=0.1, backbone_lr_factor=0.25)
+    assert [(group["name"], group["lr"]) for group in groups] == [("backbone", 0.025), ("heads", 0.1)]
+    assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in network.parameters()}
+    assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
