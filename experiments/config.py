@@ -16,7 +16,16 @@ from experiments.merging import ConfigError, did_you_mean, merge, read_override,
 from lightning_modules.papers import PAPERS, load
 from lightning_modules.shared.config import OptimizerConfig
 
-__all__ = ["ConfigError", "RunConfig", "compose", "fingerprint", "list_presets", "load_config", "to_plain"]
+__all__ = [
+    "ConfigError",
+    "RunConfig",
+    "compose",
+    "fingerprint",
+    "list_papers",
+    "list_presets",
+    "load_config",
+    "to_plain",
+]
 
 CONFIGS = Path(__file__).with_name("configs")
 
@@ -156,6 +165,11 @@ def compose(paper: str, preset: str | None = None, overrides: list[str] | None =
     return config
 
 
+def list_papers() -> list[str]:
+    """The papers that have a recipe."""
+    return [paper for paper in PAPERS if (CONFIGS / f"{paper}.yaml").is_file()]
+
+
 def list_presets(paper: str) -> dict[str, str]:
     """Preset -> its one line.
 
@@ -217,7 +231,8 @@ def fingerprint(config: RunConfig) -> str:
 
 def _recipe(paper: str) -> tuple[Path, dict[str, Any]]:
     if paper not in PAPERS:
-        raise ConfigError(f"no paper {paper!r}{did_you_mean(paper, list(PAPERS))} (papers: {', '.join(PAPERS)})")
+        known = list_papers()
+        raise ConfigError(f"no paper {paper!r}{did_you_mean(paper, known)} (papers: {', '.join(known)})")
     file = CONFIGS / f"{paper}.yaml"
     recipe = read_yaml_file(file)
     if not isinstance(recipe, dict):

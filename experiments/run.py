@@ -22,7 +22,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from experiments.config import ConfigError, RunConfig, compose, list_presets, to_plain
+from experiments.config import ConfigError, RunConfig, compose, list_papers, list_presets, to_plain
 from experiments.run_directory import (
     RunDirectory,
     is_first_process,
@@ -51,7 +51,7 @@ def _guarded(options: argparse.Namespace, report: dict[str, Any]) -> int:
         if options.list:
             return _list(options, report)
         if options.paper is None:
-            raise ConfigError(f"--paper is missing (papers: {', '.join(PAPERS)})")
+            raise ConfigError(f"--paper is missing (papers: {', '.join(list_papers())})")
         config = compose(options.paper, options.preset, options.overrides)
         if options.name is not None:
             config = compose(options.paper, options.preset, [*options.overrides, f"name={options.name}"])
@@ -162,11 +162,11 @@ def _say(line: str) -> None:
 
 
 def _list(options: argparse.Namespace, report: dict[str, Any]) -> int:
-    for paper, entry in PAPERS.items():
-        presets = list_presets(paper)
-        report[paper] = {"title": entry.title, "presets": presets}
+    for paper in list_papers():
+        title, presets = PAPERS[paper].title, list_presets(paper)
+        report[paper] = {"title": title, "presets": presets}
         if not options.json:
-            print(f"{paper}  {entry.title}")
+            print(f"{paper}  {title}")
             for preset, about in presets.items():
                 print(f"  --preset {preset:<8} {about}")
     return 0
@@ -194,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--paper", help=f"one of {', '.join(PAPERS)}")
+    parser.add_argument("--paper", help=f"one of {', '.join(list_papers())}")
     parser.add_argument("--preset", help="a named variation of the recipe; --list shows them")
     parser.add_argument("--name", help="of the run's folder; else made of preset and configuration")
     parser.add_argument("--resume", action="store_true", help="continue this run if it is there, else start it")

@@ -83,7 +83,8 @@ class Session:
         self.say(self._opening_line())
         self.module = build_module(config, self.skeleton, self.plan)
         self.callbacks = build_callbacks(config, directory.path, self._identity())
-        self.trainer.callbacks = [*self.callbacks]  # type: ignore[attr-defined]
+        papers_own = [load(reference)(config.model) for reference in PAPERS[config.paper].callbacks]
+        self.trainer.callbacks = [*papers_own, *self.callbacks]  # type: ignore[attr-defined]
         self.trainer.loggers = self._loggers(is_first)
 
     def fit(self, *, resume: bool) -> None:

@@ -17,9 +17,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from experiments import config as config_module
-from experiments.config import ConfigError, compose, fingerprint, flatten, list_presets, load_config, to_plain
+from experiments.config import (
+    ConfigError,
+    compose,
+    fingerprint,
+    flatten,
+    list_papers,
+    list_presets,
+    load_config,
+    to_plain,
+)
 from experiments.merging import read_yaml
-from lightning_modules.papers import PAPERS, Paper
+from lightning_modules.papers import Paper
 
 ROOT = Path(__file__).parents[2]
 
@@ -227,7 +236,7 @@ def test_load_config_refuses_what_is_no_run(toy: Path) -> None:
         load_config(toy)
 
 
-SHIPPED = [(paper, preset) for paper in PAPERS for preset in (None, *list_presets(paper))]
+SHIPPED = [(paper, preset) for paper in list_papers() for preset in (None, *list_presets(paper))]
 
 
 @pytest.mark.parametrize(("paper", "preset"), SHIPPED)

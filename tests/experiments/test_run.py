@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from experiments.config import list_papers, list_presets
 from experiments.run import main
 
 ROOT = Path(__file__).parents[2]
@@ -196,7 +197,7 @@ def test_two_processes_score_like_one(run: Any, toy: Any, tiny_coco: Path, tmp_p
     two = [f"output.root={tmp_path}/two", "trainer.devices=2", "trainer.strategy=ddp"]
     environment = {**os.environ, "TOY_RECIPES": str(tmp_path), "PYTHONPATH": str(ROOT)}
     environment.pop("POSE_PAPERS_RUN_DIRECTORY", None)
-    done = subprocess.run([*command, *two], capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run([*command, *two], capture_output=True, text=True, env=environment, timeout=900)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["train"]["samples_per_step"] == 4
@@ -235,14 +236,9 @@ def test_the_command_line_answers_at_once(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[0, 0, 2, 2, 2, 0] []"
     assert "--preset smoke" in done.stdout
+    papers, presets = ", ".join(list_papers()), ", ".join(list_presets("inspose"))
     assert done.stderr.splitlines() == [
-        "error: no paper 'insposs'; did you mean inspose? (papers: inspose)",
-        "error: inspose has no preset 'smokey'; did you mean smoke? (presets: " + ", ".join(_presets("inspose")) + ")",
-        "error: --paper is missing (papers: inspose)",
+        f"error: no paper 'insposs'; did you mean inspose? (papers: {papers})",
+        f"error: inspose has no preset 'smokey'; did you mean smoke? (presets: {presets})",
+        f"error: --paper is missing (papers: {papers})",
     ]
-
-
-def _presets(paper: str) -> list[str]:
-    from experiments.config import list_presets
-
-    return list(list_presets(paper))
