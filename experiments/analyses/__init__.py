@@ -1,0 +1,1 @@
+"""The papers' own figures, one file a paper."""

@@ -1,0 +1,141 @@
+"""Guided points over the heatmap (Fig. 3), and poses before and after refinement.
+
+    python -m experiments.analyze --paper graph_pcnn --run runs/graph_pcnn/NAME
+
+One row per crop: the response of one of its keypoints with guided points near it (a), far from it (b) and of high
+response (c), the star being the truth; then the truth, stage 1 and stage 2. Each of the last two says how far its
+labelled keypoints are off on average, in pixels of the crop.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from callbacks.pictures import draw_truth, to_uint8, write_jpeg
+from datamodules.coco import CocoDataModule
+from datamodules.contracts import PoseBatch
+from datamodules.drawing import contact_sheet, draw_people
+from datamodules.skeleton import COCO, Skeleton, load_skeleton
+from experiments.config import ConfigError, RunConfig, load_config
+from lightning_modules.graph_pcnn.config import Refinement
+from lightning_modules.graph_pcnn.module import GraphPCNN
+from lightning_modules.graph_pcnn.targets import encode_targets
+from lightning_modules.graph_pcnn.trunks import STRIDE
+
+KINDS = ("(a) near", "(b) far", "(c) high response")
+COLUMNS = len(KINDS) + 3
+_YELLOW, _WHITE = (255, 220, 0), (255, 255, 255)
+
+
+def main(options: argparse.Namespace) -> Path:
+    """Write the sheet and return its path.
+
+    Raises:
+        ConfigError: a folder that is not a run of this paper with a second stage; nobody to show.
+    """
+    config, module, skeleton = load_run(Path(options.run))
+    data = CocoDataModule(config.data, skeleton, config.seed)
+    data.prepare_data()
+    data.setup("validate")
+    cells: list[np.ndarray] = []
+    captions: list[str] = []
+    for batch in data.val_dataloader():
+        batch = data.on_after_batch_transfer(batch, 0)
+        for row in range(len(batch.images)):
+            labelled = int((batch.persons.visibility[row, 0] > 0).sum())
+            if len(cells) < options.images * COLUMNS and 2 * labelled > skeleton.num_keypoints:
+                image = to_uint8(batch, row, config.data.mean, config.data.std)
+                pictures, texts = pictures_of_crop(module, _only(batch, row), image, joint=len(cells) // COLUMNS)
+                cells += pictures
+                captions += texts
+        if len(cells) >= options.images * COLUMNS:
+            break
+    if not cells:
+        raise ConfigError(f"{data.val_annotation_file}: nobody with more than half of the keypoints labelled")
+    out = Path(options.out) if options.out else Path(options.run) / "refinement.jpg"
+    write_jpeg(out, contact_sheet(cells, columns=COLUMNS, cell=240, captions=captions))
+    return out
+
+
+def load_run(folder: Path) -> tuple[RunConfig, GraphPCNN, Skeleton]:
+    """Configuration, module in eval mode and skeleton of a finished run.
+
+    Raises:
+        ConfigError: the folder holds no run of this paper, no second stage, or no best.ckpt.
+    """
+    config = load_config(folder / "config.yaml")
+    if config.paper != "graph_pcnn":
+        raise ConfigError(f"{folder}: a run of paper {config.paper}, not of graph_pcnn")
+    if config.model.refinement is Refinement.none:
+        raise ConfigError(f"{folder}: model.refinement is none, so there is nothing to refine")
+    file = folder / "best.ckpt"
+    if not file.is_file():
+        raise ConfigError(f"{folder}: no best.ckpt; has the run been evaluated?")
+    skeleton = COCO if config.data.skeleton is None else load_skeleton(Path(config.data.skeleton))
+    config.model.backbone.weights = None
+    module = GraphPCNN(config.model, config.optimizer, skeleton)
+    module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
+    return config, module.eval(), skeleton
+
+
+@torch.no_grad()
+def pictures_of_crop(
+    module: GraphPCNN, batch: PoseBatch, image: np.ndarray, joint: int
+) -> tuple[list[np.ndarray], list[str]]:
+    """``COLUMNS`` pictures of the one crop in ``batch``, and their captions; ``joint`` picks a labelled keypoint."""
+    heatmap = module.network(batch.images).heatmap_s4
+    map_hw = (heatmap.shape[-2], heatmap.shape[-1])
+    targets = encode_targets(batch.persons, map_hw, module.config.sigma, module.config.gaussian_center)
+    labelled = targets.weight > 0
+    choices = labelled[0].nonzero()[:, 0]
+    keypoint = int(choices[(7 * joint + 9) % len(choices)])  # limbs first: that is where responses stray
+    points = replace(module.sample, shuffle=False)(heatmap, targets.position, labelled)
+    response, truth = heatmap[0, keypoint], targets.position[0, keypoint]
+    kinds = points.position[0, keypoint].split(module.sample.counts)
+    pictures = [draw_points(image, response, kind, truth) for kind in kinds]
+    captions = [f"{kind}: {module.skeleton.joints[keypoint]}" for kind in KINDS]
+    pictures.append(draw_truth(image, batch, 0, module.skeleton))
+    captions.append("truth")
+    pose = module.estimate(module.network, batch.images)
+    for name, position in (("stage 1", pose.stage1), ("stage 2", pose.stage2)):
+        assert position is not None
+        error = STRIDE * (position - targets.position)[labelled].norm(dim=-1).mean()
+        points_in_crop = (STRIDE * position[:, :, :2]).numpy()
+        pictures.append(draw_people(image, points_in_crop, skeleton=module.skeleton))
+        captions.append(f"{name}: {error:.2f} px off")
+    return pictures, captions
+
+
+def draw_points(image: np.ndarray, response: Tensor, points: Tensor, truth: Tensor) -> np.ndarray:
+    """Points f32 [N, 2] and the truth f32 [2], heatmap pixels, over a response f32 [h, w] over u8 [H, W, 3]."""
+    height, width = image.shape[:2]
+    # A cell's index u stands for 4 u, so the map is enlarged about its first cell's centre.
+    values = response.clamp(0, 1).numpy()
+    enlarge = np.array([[STRIDE, 0, -0.5], [0, STRIDE, -0.5]], dtype=np.float64)
+    values = cv2.warpAffine(values, enlarge, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    colors = cv2.applyColorMap((values * 255).astype(np.uint8), cv2.COLORMAP_JET)
+    picture = cv2.addWeighted(image, 0.5, cv2.cvtColor(colors, cv2.COLOR_BGR2RGB), 0.5, 0.0)
+    size = max(height // 64, 1)
+    for x, y in (STRIDE * points).round().int().tolist():
+        cv2.circle(picture, (x, y), size, _YELLOW, -1, cv2.LINE_AA)
+    x, y = (STRIDE * truth).round().int().tolist()
+    return cv2.drawMarker(picture, (x, y), _WHITE, cv2.MARKER_STAR, 6 * size, size, cv2.LINE_AA)
+
+
+def _only(batch: PoseBatch, row: int) -> PoseBatch:
+    """The batch of one sample."""
+    one = slice(row, row + 1)
+    return PoseBatch(
+        batch.images[one],
+        type(batch.persons)(*(value[one] for value in batch.persons)),
+        batch.ignore[one],
+        None,
+        type(batch.meta)(*(value[one] for value in batch.meta)),
+    )
