@@ -70,6 +70,8 @@ class FeatureShiftConfig:
     """K of the first FSM, whose input has 64 channels. Not read by 3Block + 3FSM, where all have ``channels``."""
     shifting: bool = True
     correlation_attention: CorrelationAttention = CorrelationAttention.normalized
+    offset_start: float = 1.0
+    """Offsets begin uniform in ± this, pixels of the map they move."""
     insert_step: int = 6000
     """Optimizer steps after which ``callbacks.delayed_fsm_insertion`` inserts the modules; 0 starts with them."""
     offset_lr: float = 1e-3

@@ -13,12 +13,12 @@ from lightning_modules.ssn.translation import translate
 class Shift(nn.Module):
     """K learned offsets (Δx, Δy), in pixels of the map they move.
 
-    The paper leaves their start open. # choice: uniform in ±1, so that no two window positions coincide.
+    The paper leaves their start open. # choice: uniform in ±``start``, so that no two window positions coincide.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, start: float) -> None:
         super().__init__()
-        self.offsets = nn.Parameter(torch.empty(channels, 2).uniform_(-1, 1))
+        self.offsets = nn.Parameter(torch.empty(channels, 2).uniform_(-start, start))
 
     def forward(self, maps: Tensor) -> Tensor:
         return translate(maps, self.offsets)
@@ -78,7 +78,7 @@ class FeatureShiftModule(nn.Module):
     def __init__(self, channels: int, shift_channels: int, config: FeatureShiftConfig) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(channels, shift_channels, 1)  # w^α
-        self.shift = Shift(shift_channels) if config.shifting else nn.Identity()
+        self.shift = Shift(shift_channels, config.offset_start) if config.shifting else nn.Identity()
         self.attention = make_attention(config.correlation_attention, channels, shift_channels)
         self.expand = nn.Conv2d(shift_channels, channels, 1)  # w^β
         self.norm = nn.BatchNorm2d(channels)

@@ -19,3 +19,15 @@ from experiments.protocol import protocol_name
 )
 def test_only_the_whole_of_val2017_bears_its_name(overrides, num_images, expected):
     assert protocol_name(compose("inspose", "smoke", overrides), num_images) == expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["data.root=/data/coco"], "val2017-single-scale-flip-gt-boxes"),
+        (["data.root=/data/coco", "data.detections.file=found.json"], "val2017-single-scale-flip-det-boxes"),
+        (["data.root=/data/coco", "model.decode.flip_test=false"], "val2017-single-scale-gt-boxes"),
+    ],
+)
+def test_boxes_are_named(overrides, expected):
+    assert protocol_name(compose("ssn", None, overrides), 5000) == expected
