@@ -17,7 +17,7 @@ import numpy as np
 from datamodules.config import RenderedConfig
 from datamodules.drawing import contact_sheet, draw_people
 from datamodules.synthetic.dataset import make_dataset, render_share, rendered_root
-from datamodules.synthetic.scene import render_scene
+from datamodules.synthetic.scene import Person, render_scene
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,7 +35,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--max-people", type=int, default=defaults.max_people)
     parser.add_argument("--min-height", type=float, default=defaults.min_height, help="fraction of the image")
     given = parser.parse_args(arguments)
-    cv2.setNumThreads(1)
     if given.worker:
         folder, config, worker, workers = given.worker
         for _ in render_share(Path(folder), RenderedConfig(**json.loads(config)), int(worker), int(workers)):
@@ -56,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def draw_sheet(columns: int, rows: int, config: RenderedConfig) -> np.ndarray:
-    """Scenes with people on a contact sheet, every other one with its labels; u8 [H, W, 3], RGB."""
+    """Scenes with labelled people on a contact sheet, every other one with its labels; u8 [H, W, 3], RGB."""
     pictures: list[np.ndarray] = []
     index = 0
     while len(pictures) < columns * rows:
@@ -64,14 +63,17 @@ def draw_sheet(columns: int, rows: int, config: RenderedConfig) -> np.ndarray:
         scene = render_scene(rng, config.size, max_people=config.max_people, min_height=config.min_height)
         index += 1
         people = [person for person in scene.people if person.visibility.any()]
-        if not people:
-            continue
-        image = scene.image
-        if len(pictures) % 2:
-            keypoints = np.stack([person.keypoints for person in people])
-            image = draw_people(image, keypoints, np.stack([person.visibility for person in people]))
-        pictures.append(image)
-    return contact_sheet(pictures, columns)
+        if people:
+            image = cv2.resize(scene.image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+            pictures.append(_with_labels(image, people) if len(pictures) % 2 else image)
+    return contact_sheet(pictures, columns, cell=config.size)
+
+
+def _with_labels(image: np.ndarray, people: list[Person]) -> np.ndarray:
+    """Labels drawn at twice the picture's size: thin lines stay thin when the sheet shrinks it."""
+    keypoints = 2 * np.stack([person.keypoints for person in people])
+    visibility = np.stack([person.visibility for person in people])
+    return draw_people(image, keypoints, visibility, masks=[person.mask for person in people])
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from datamodules.synthetic.anatomy import choose
 from datamodules.synthetic.brushes import ellipse, gradient
+from datamodules.synthetic.chance import choose
 from datamodules.synthetic.indoors import room
 from datamodules.synthetic.outdoors import beach, court, park, street
-from datamodules.synthetic.wardrobe import sample_vivid
+from datamodules.synthetic.palette import sample_muted, sample_vivid
 
 
 class Place(NamedTuple):
@@ -45,7 +45,7 @@ def paint_place(rng: np.random.Generator, place: Place, size: int, horizon: floa
 
 
 def _abstract(rng: np.random.Generator, size: int, horizon: float) -> np.ndarray:
-    image = gradient(size, np.array(sample_vivid(rng)), np.array(sample_vivid(rng)))
+    image = gradient(size, np.array(sample_muted(rng)), np.array(sample_muted(rng)))
     if rng.random() < 0.5:
         image = np.ascontiguousarray(image.transpose(1, 0, 2))
     for _ in range(int(rng.integers(4, 26))):

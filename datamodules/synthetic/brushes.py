@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from datamodules.synthetic.wardrobe import Color
+from datamodules.synthetic.palette import Color
 
 
 def gradient(size: int, top: np.ndarray, bottom: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from datamodules.synthetic.coat import Coat, Light, coats_of, form_of, shades
-from datamodules.synthetic.wardrobe import Color, Material
+from datamodules.synthetic.palette import Color
+from datamodules.synthetic.wardrobe import Material
 
 SUPERSAMPLE = 2
 _BITS = 4

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datamodules.synthetic.anatomy import Body, choose, sample_body
+from datamodules.synthetic.anatomy import Body, sample_body
+from datamodules.synthetic.chance import choose
 from datamodules.synthetic.coat import Light
 from datamodules.synthetic.poses import Pose, sample_pose
 from datamodules.synthetic.wardrobe import Look, sample_look

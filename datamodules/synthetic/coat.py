@@ -8,7 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from datamodules.synthetic.wardrobe import Color, Material, Pattern
+from datamodules.synthetic.palette import Color
+from datamodules.synthetic.wardrobe import Material, Pattern
 
 _RAMP = np.linspace(-1.0, 1.0, 256, dtype=np.float32)
 _HEIGHT = np.sqrt(np.clip(1 - _RAMP**2, 0, 1))

@@ -26,7 +26,7 @@ try:
 except ImportError:  # not on Windows; the rename at the end keeps concurrent writers apart there
     fcntl = None  # type: ignore[assignment]
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of the pictures, so that no cache is mistaken for another."""
 SPLITS = ("train2017", "val2017")
 _JPEG_QUALITY = 92
@@ -176,15 +176,25 @@ def render_share(folder: Path, config: RenderedConfig, worker: int, workers: int
         for index in range(worker, _count(config, split), workers):
             image_id = number * 1_000_000 + index + 1
             rng = np.random.default_rng([config.seed, number, index])
-            scene = render_scene(rng, config.size, max_people=config.max_people, min_height=config.min_height)
-            people = scene.people
-            labels = [annotation_of(person, image_id, image_id * 100 + k) for k, person in enumerate(people)]
             path = folder / split / f"{image_id:012d}.jpg"
-            done = cv2.imwrite(str(path), scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-            if not done:
-                raise OSError(f"{path}: could not be written")
+            with _one_thread():
+                scene = render_scene(rng, config.size, max_people=config.max_people, min_height=config.min_height)
+                if not cv2.imwrite(str(path), scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
+                    raise OSError(f"{path}: could not be written")
+            labels = [annotation_of(person, image_id, image_id * 100 + k) for k, person in enumerate(scene.people)]
             (folder / "annotations" / f"{image_id}.json").write_text(json.dumps(labels))
             yield image_id
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Without OpenCV's threads: pictures this small only make them wait for each other."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _run_workers(folder: Path, config: RenderedConfig, workers: int, total: int, report: Progress) -> None:

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 
 from datamodules.synthetic.brushes import box, ellipse, gradient, ground, tone
-from datamodules.synthetic.wardrobe import sample_grey, sample_vivid
+from datamodules.synthetic.palette import sample_grey, sample_muted, sample_vivid
 
 
 def room(rng: np.random.Generator, size: int, horizon: float) -> np.ndarray:
-    wall = tone((226, 216, 200), rng.uniform(0.7, 1.08)) if rng.random() < 0.5 else tone(sample_vivid(rng), 0.95)
+    wall = tone((226, 216, 200), rng.uniform(0.7, 1.08)) if rng.random() < 0.5 else sample_muted(rng)
     foot = horizon + rng.uniform(0.05, 0.2) * size
     image = gradient(size, np.array(tone(wall, 1.04)), np.array(tone(wall, 0.9)))
     if rng.random() < 0.4:
@@ -52,7 +52,7 @@ def _floor(rng: np.random.Generator, image: np.ndarray, foot: float) -> None:
         cv2.line(image, (round(end), round(foot)), (round(x), size), tone(wood, 0.82), 1, cv2.LINE_AA)
     if rng.random() < 0.4:
         at = np.array([rng.uniform(0.2, 0.8) * size, (foot + size) / 2])
-        rug = sample_vivid(rng)
+        rug = sample_muted(rng)
         ellipse(image, at, 0.36 * size, 0.3 * (size - foot), rug)
         ellipse(image, at, 0.3 * size, 0.24 * (size - foot), tone(rug, 1.2))
 
@@ -83,7 +83,7 @@ def _shelf(rng: np.random.Generator, image: np.ndarray, x: float, foot: float) -
 
 def _sofa(rng: np.random.Generator, image: np.ndarray, x: float, foot: float) -> None:
     size = image.shape[0]
-    w, h, color = rng.uniform(0.35, 0.6) * size, rng.uniform(0.16, 0.24) * size, sample_vivid(rng)
+    w, h, color = rng.uniform(0.35, 0.6) * size, rng.uniform(0.16, 0.24) * size, sample_muted(rng)
     box(image, x, foot - h, x + w, foot - h * 0.3, tone(color, 0.85))
     box(image, x - w * 0.06, foot - h * 0.7, x + w * 0.07, foot, tone(color, 0.95))
     box(image, x + w * 0.93, foot - h * 0.7, x + w * 1.06, foot, tone(color, 0.95))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from datamodules.synthetic.anatomy import choose
 from datamodules.synthetic.brushes import box, ellipse, gradient, ground, tone
-from datamodules.synthetic.wardrobe import sample_vivid
+from datamodules.synthetic.chance import choose
+from datamodules.synthetic.palette import blend, sample_muted, sample_vivid
 
 
 def park(rng: np.random.Generator, size: int, horizon: float) -> np.ndarray:
@@ -35,7 +35,7 @@ def street(rng: np.random.Generator, size: int, horizon: float) -> np.ndarray:
     x = -rng.uniform(0, 0.2) * size
     while x < size:
         width, height = rng.uniform(0.15, 0.4) * size, rng.uniform(0.25, 0.9) * horizon + 0.1 * size
-        wall = tone(sample_vivid(rng), 0.9) if rng.random() < 0.5 else tone((188, 160, 136), rng.uniform(0.7, 1.2))
+        wall = sample_muted(rng) if rng.random() < 0.5 else tone((188, 160, 136), rng.uniform(0.7, 1.2))
         top = horizon - height
         box(image, x, top, x + width, horizon + 2, wall)
         pane, columns = width / rng.integers(3, 6), int(rng.integers(3, 6))
@@ -66,7 +66,7 @@ def court(rng: np.random.Generator, size: int, horizon: float) -> np.ndarray:
         box(image, x, y0, x + width, horizon, sample_vivid(rng))
         box(image, x + width * 0.2, y0 + 0.03 * size, x + width * 0.8, y0 + 0.05 * size, (240, 240, 240))
         x += width
-    ground(rng, image, horizon, sample_vivid(rng))
+    ground(rng, image, horizon, blend(sample_vivid(rng), (120, 120, 120), 0.3))
     for x in (rng.uniform(-0.5, 1.5, 4) * size).astype(int):
         cv2.line(
             image,

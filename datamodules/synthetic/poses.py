@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from datamodules.synthetic.anatomy import choose
+from datamodules.synthetic.chance import choose
 
 
 @dataclass

@@ -9,15 +9,8 @@ import numpy as np
 
 from datamodules.synthetic.brushes import tone
 from datamodules.synthetic.canvas import Canvas
-from datamodules.synthetic.wardrobe import (
-    Color,
-    Material,
-    Pattern,
-    sample_cloth,
-    sample_grey,
-    sample_skin,
-    sample_vivid,
-)
+from datamodules.synthetic.palette import Color, sample_grey, sample_skin, sample_vivid
+from datamodules.synthetic.wardrobe import Material, Pattern, sample_cloth
 
 _TURN = np.linspace(0, 2 * np.pi, 20, endpoint=False)
 _RIM = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=-1)

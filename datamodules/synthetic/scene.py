@@ -13,11 +13,12 @@ from datamodules.synthetic.backdrop import paint_place, sample_place
 from datamodules.synthetic.canvas import SUPERSAMPLE, Canvas
 from datamodules.synthetic.cast import Actor, Stage, sample_cast, sample_crowd, sample_stage
 from datamodules.synthetic.figure import dress
+from datamodules.synthetic.palette import sample_vivid
 from datamodules.synthetic.props import add_distractors, add_obstacle
 from datamodules.synthetic.rig import Rig, solve
 from datamodules.synthetic.solids import Camera
 from datamodules.synthetic.visibility import joints_of, visibility_of
-from datamodules.synthetic.wardrobe import Material, sample_vivid
+from datamodules.synthetic.wardrobe import Material
 
 _SMALLEST_LABELLED = 0.1
 """People less tall than this fraction of the picture are not labelled."""

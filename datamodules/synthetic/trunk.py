@@ -6,9 +6,10 @@ import numpy as np
 
 from datamodules.synthetic.canvas import Canvas
 from datamodules.synthetic.limbs import flat
+from datamodules.synthetic.palette import Color
 from datamodules.synthetic.rig import SIDES, Rig
 from datamodules.synthetic.solids import Figure, Part, Ring, ball, region, slice_of
-from datamodules.synthetic.wardrobe import Color, Look, Material, Top
+from datamodules.synthetic.wardrobe import Look, Material, Top
 
 
 def add_trunk(figure: Figure, rig: Rig, look: Look) -> None:

@@ -7,15 +7,13 @@ left from right.
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 
-from datamodules.synthetic.anatomy import choose
-
-Color = tuple[int, int, int]
+from datamodules.synthetic.chance import choose
+from datamodules.synthetic.palette import Color, blend, difference, jittered, sample_grey, sample_skin, sample_vivid
 
 
 class Pattern(Enum):
@@ -90,22 +88,13 @@ class Look:
     bag: Material | None
     iris: Color
     lips: Color
+    cheeks: Color | None
 
     def from_afar(self) -> Look:
         """Without the small things."""
         return replace(self, badge=None, armband=None, watch=None, bag=None, sock=None, glasses=False)
 
 
-_SKINS: tuple[Color, ...] = (
-    (255, 219, 194),
-    (246, 201, 168),
-    (233, 180, 142),
-    (212, 156, 114),
-    (184, 125, 84),
-    (150, 98, 64),
-    (115, 72, 48),
-    (86, 55, 40),
-)
 _HAIRS: tuple[Color, ...] = (
     (34, 28, 28),
     (58, 40, 30),
@@ -135,8 +124,10 @@ def sample_look(rng: np.random.Generator, childhood: bool) -> Look:
     hair = list(Hair)[choose(rng, [0.06, 0.32, 0.16, 0.16, 0.1, 0.1, 0.1])]
     if childhood and hair is Hair.bald:
         hair = Hair.short
-    hair_color = Material(_jittered(rng, _HAIRS[int(rng.integers(len(_HAIRS)))], 8))
+    hair_color = Material(jittered(rng, _HAIRS[int(rng.integers(len(_HAIRS)))], 8))
     shirt = sample_cloth(rng)
+    while difference(shirt.color, skin) < 60:
+        shirt = sample_cloth(rng)
     jacket = Material(sample_vivid(rng, dark=True))
     top = list(Top)[choose(rng, [0.42, 0.34, 0.1, 0.14])]
     bottom = list(Bottom)[choose(rng, [0.58, 0.22, 0.12, 0.08])]
@@ -145,7 +136,7 @@ def sample_look(rng: np.random.Generator, childhood: bool) -> Look:
     sleeve = jacket if top is Top.jacket else shirt
     if top is not Top.jacket and rng.random() < 0.2:  # raglan sleeves
         sleeve = Material(sample_vivid(rng))
-    lower = Material(_jittered(rng, _TROUSERS[int(rng.integers(len(_TROUSERS)))], 10))
+    lower = Material(jittered(rng, _TROUSERS[int(rng.integers(len(_TROUSERS)))], 10))
     if bottom is Bottom.skirt or rng.random() < 0.3:
         lower = sample_cloth(rng)
     short_hair = hair in (Hair.short, Hair.bald)
@@ -172,12 +163,9 @@ def sample_look(rng: np.random.Generator, childhood: bool) -> Look:
         watch=sample_grey(rng) if rng.random() < 0.35 else None,
         bag=Material(sample_vivid(rng, dark=True)) if rng.random() < 0.16 else None,
         iris=[(72, 48, 34), (60, 88, 120), (70, 98, 66)][choose(rng, [0.65, 0.2, 0.15])],
-        lips=tuple(int(c * f) for c, f in zip(skin, (0.78, 0.5, 0.5), strict=True)),  # type: ignore[arg-type]
+        lips=(int(skin[0] * 0.8), int(skin[1] * 0.5), int(skin[2] * 0.5)),
+        cheeks=blend(skin, (230, 96, 96), 0.28) if hair in (Hair.bob, Hair.long, Hair.ponytail) or childhood else None,
     )
-
-
-def sample_skin(rng: np.random.Generator) -> Color:
-    return _jittered(rng, _SKINS[int(rng.integers(len(_SKINS)))], 7)
 
 
 def sample_cloth(rng: np.random.Generator) -> Material:
@@ -185,19 +173,3 @@ def sample_cloth(rng: np.random.Generator) -> Material:
     first = sample_vivid(rng) if rng.random() < 0.75 else sample_grey(rng)
     second = sample_vivid(rng) if rng.random() < 0.5 else sample_grey(rng, light=True)
     return Material(first, second, pattern, float(rng.uniform(0.03, 0.085)))
-
-
-def sample_vivid(rng: np.random.Generator, dark: bool = False) -> Color:
-    value = rng.uniform(0.25, 0.6) if dark else rng.uniform(0.5, 0.97)
-    r, g, b = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.3, 0.85), value)
-    return round(r * 255), round(g * 255), round(b * 255)
-
-
-def sample_grey(rng: np.random.Generator, light: bool = False) -> Color:
-    level = rng.uniform(200, 246) if light else rng.uniform(30, 240)
-    return _jittered(rng, (level, level, level), 5)
-
-
-def _jittered(rng: np.random.Generator, color: tuple[float, ...], spread: float) -> Color:
-    r, g, b = np.clip(np.array(color) + rng.normal(0, spread, 3), 8, 255).round().astype(int)
-    return int(r), int(g), int(b)
