@@ -7,23 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from datamodules.annotation_rules import Complaint
-from datamodules.annotations import AnnotationError, Annotations, read_annotations
+from datamodules.annotations import Annotations
 from datamodules.collate import Collate
-from datamodules.config import DataConfig, OnBadImage, Resize, View
+from datamodules.config import DataConfig, Resize, View
 from datamodules.contracts import PoseBatch
 from datamodules.image_dataset import ImageDataset
 from datamodules.main_person_dataset import main_person_view
 from datamodules.person_dataset import PersonDataset
-from datamodules.photograph_checks import missing_photographs, unreadable_photographs
 from datamodules.sampler import EpochSampler
+from datamodules.selection import annotation_file, count_faults, training_annotations, validation_annotations
 from datamodules.skeleton import Skeleton
 
 DATASETS: dict[View, Callable[..., ImageDataset]] = {
@@ -72,7 +70,7 @@ class CocoDataModule(pl.LightningDataModule):
 
     @property
     def val_annotation_file(self) -> Path:
-        return self.annotation_file(self.config.val_split)
+        return annotation_file(self.root, self.config.val_split)
 
     @property
     def val_image_ids(self) -> list[int]:
@@ -84,8 +82,17 @@ class CocoDataModule(pl.LightningDataModule):
         """After ``setup``."""
         return len(_ready(self.train_set))
 
-    def annotation_file(self, split: str) -> Path:
-        return self.root / "annotations" / f"person_keypoints_{split}.json"
+    @property
+    def faults(self) -> dict[str, dict[str, int]]:
+        """For a run's record: ``train`` and ``val``, where set up -> how many entries were dropped and repaired, and
+        how many photographs were skipped so far in this process and its workers.
+        """
+        sets = {"train": self.train_set, "val": self.val_set}
+        return {
+            name: {**count_faults(dataset.annotations), "photographs_skipped": int(dataset.skipped.sum())}
+            for name, dataset in sets.items()
+            if dataset is not None
+        }
 
     def prepare_data(self) -> None:
         if self.config.root is None and self.config.rendered is not None:
@@ -101,13 +108,15 @@ class CocoDataModule(pl.LightningDataModule):
                 for what is dropped instead.
         """
         if stage in (None, "fit") and self.train_set is None:
-            self.train_set = build_dataset(
-                self._train_annotations(), self.config, self.skeleton, train=True, seed=self.seed
-            )
+            annotations = training_annotations(self.root, self.config, self.skeleton)
+            self.train_set = build_dataset(annotations, self.config, self.skeleton, train=True, seed=self.seed)
         if self.val_set is None:
-            self.val_set = build_dataset(
-                self._val_annotations(), self.config, self.skeleton, train=False, seed=self.seed
-            )
+            annotations = validation_annotations(self.root, self.config, self.skeleton)
+            self.val_set = build_dataset(annotations, self.config, self.skeleton, train=False, seed=self.seed)
+        for name, counts in self.faults.items():
+            if any(counts.values()):
+                told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items() if count)
+                rank_zero_warn(f"{name} data: {told}; named by: python -m experiments.data check --root {self.root}")
 
     def train_dataloader(self) -> DataLoader[Any]:
         dataset = _ready(self.train_set)
@@ -159,45 +168,6 @@ class CocoDataModule(pl.LightningDataModule):
         of_crops = train and self.config.view is View.main_person
         return 0 if of_crops or self.config.resize is Resize.shorter_side else self.config.size
 
-    def _train_annotations(self) -> Annotations:
-        annotations = self._read(self.config.train_split, self.config.train_image_ids)
-        if not self.config.train_without_people:
-            annotations = annotations.select(np.flatnonzero(annotations.labelled_per_image > 0))
-        annotations = self._present(_first(annotations, self.config.limit_train))
-        if annotations.num_images == 0:
-            raise ValueError(
-                f"{annotations.file}: no image to train on shows a person with labelled keypoints; "
-                "check data.train_split, data.train_image_ids and data.limit_train, or set "
-                "data.train_without_people=true"
-            )
-        return annotations
-
-    def _val_annotations(self) -> Annotations:
-        annotations = self._read(self.config.val_split, self.config.val_image_ids)
-        annotations = self._present(_first(annotations, self.config.limit_val))
-        if self.config.on_bad_image is OnBadImage.skip:
-            # Which images are scored is known before the first is, and is the same on every rank.
-            annotations = _without(annotations, *unreadable_photographs(annotations, self.config.max_image_pixels))
-        if annotations.num_images == 0:
-            raise ValueError(f"{annotations.file}: no image to evaluate; check data.val_split and data.val_image_ids")
-        return annotations
-
-    def _read(self, split: str, image_ids: list[int] | None) -> Annotations:
-        return read_annotations(
-            self.annotation_file(split),
-            self.root / split,
-            self.skeleton,
-            on_bad=self.config.on_bad_annotation,
-            image_ids=image_ids,
-        )
-
-    def _present(self, annotations: Annotations) -> Annotations:
-        """The images whose file is there."""
-        missing, complaints = missing_photographs(annotations)
-        if complaints and self.config.on_bad_image is OnBadImage.error:
-            raise AnnotationError(complaints)
-        return _without(annotations, missing, complaints)
-
 
 def progress(trainer: pl.Trainer) -> tuple[int, int]:
     """The epoch a trainer is in, or a checkpoint has put it in, and how many batches of it are done."""
@@ -233,14 +203,6 @@ def start_worker(worker: int) -> None:
     if info is not None:
         pipeline = info.dataset.pipeline  # type: ignore[attr-defined]
         pipeline.set_random_seed(torch.initial_seed() % 2**32)
-
-
-def _first(annotations: Annotations, limit: int | None) -> Annotations:
-    return annotations if limit is None else annotations.select(np.arange(min(limit, annotations.num_images)))
-
-
-def _without(annotations: Annotations, numbers: NDArray[np.int64], complaints: list[Complaint]) -> Annotations:
-    return annotations.select(np.setdiff1d(np.arange(annotations.num_images), numbers), tuple(complaints))
 
 
 def _ready(dataset: ImageDataset | None) -> ImageDataset:

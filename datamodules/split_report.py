@@ -11,6 +11,7 @@ from datamodules.annotation_rules import Complaint
 from datamodules.annotations import AnnotationError, Annotations, read_annotations
 from datamodules.config import OnBadAnnotation
 from datamodules.photograph_checks import missing_photographs, unreadable_photographs
+from datamodules.selection import annotation_file
 from datamodules.skeleton import Skeleton
 
 SMALL, MEDIUM = 32**2, 96**2
@@ -37,9 +38,10 @@ def report_split(root: Path, split: str, skeleton: Skeleton, *, max_pixels: int,
 
     Entries with an error are left out of the figures.
     """
-    file = root / "annotations" / f"person_keypoints_{split}.json"
     try:
-        annotations = read_annotations(file, root / split, skeleton, on_bad=OnBadAnnotation.drop)
+        annotations = read_annotations(
+            annotation_file(root, split), root / split, skeleton, on_bad=OnBadAnnotation.drop
+        )
     except AnnotationError as error:
         return SplitReport(split, None, error.complaints)
     missing, complaints = missing_photographs(annotations)

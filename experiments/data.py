@@ -68,11 +68,12 @@ def browse(given: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     from datamodules.annotations import read_annotations
     from datamodules.photograph_checks import missing_photographs
     from datamodules.sample_sheet import sample_sheet
+    from datamodules.selection import annotation_file
 
     config = _data_config(given.overrides)
     skeleton = _skeleton(given.skeleton)
     split = given.split or _splits_of(given.root)[-1]
-    file = given.root / "annotations" / f"person_keypoints_{split}.json"
+    file = annotation_file(given.root, split)
     annotations = read_annotations(file, given.root / split, skeleton, on_bad=OnBadAnnotation.drop)
     missing, _ = missing_photographs(annotations)
     shown = np.setdiff1d(np.flatnonzero(annotations.labelled_per_image > 0), missing)

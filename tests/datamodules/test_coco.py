@@ -6,7 +6,7 @@ import torch
 
 from datamodules.annotations import AnnotationError
 from datamodules.coco import CocoDataModule, normalize
-from datamodules.config import AugmentationConfig, DataConfig, OnBadImage, Resize
+from datamodules.config import AugmentationConfig, DataConfig, OnBadAnnotation, OnBadImage, Resize
 from datamodules.skeleton import COCO
 
 NOBODY = {"keypoints": [0] * 51, "num_keypoints": 0}
@@ -190,6 +190,19 @@ def test_skips_in_workers_are_counted(root):
     data.setup("fit")
     assert ids(data.train_dataloader()) == [1, 1]
     assert data.train_set.annotations.image_ids[data.train_set.skipped.numpy()].tolist() == [3]
+
+
+def test_what_was_dropped_and_repaired_is_told_and_kept_for_the_record(write_coco, person):
+    people = [person(1), person(2, num_keypoints=3), person(3, keypoints=[0])]
+    root = write_coco(people, dict.fromkeys((1, 2), (40, 60)))
+    (root / "val2017/2.png").unlink()
+    data = module(root, on_bad_image=OnBadImage.skip, on_bad_annotation=OnBadAnnotation.drop)
+    with pytest.warns(UserWarning, match=r"val data: 1 images dropped, 1 annotations dropped, 1 repaired; named by"):
+        data.setup("fit")
+    assert data.faults == {
+        "train": {"images_dropped": 0, "annotations_dropped": 1, "repaired": 1, "photographs_skipped": 0},
+        "val": {"images_dropped": 1, "annotations_dropped": 1, "repaired": 1, "photographs_skipped": 0},
+    }
 
 
 def test_a_lightning_epoch(root):
