@@ -17,7 +17,7 @@ def print_summary(report: dict[str, Any], console: Console | None = None) -> Non
     table = Table(title=f"{report['paper']} · {report['protocol']}", title_justify="left")
     boxes = next((f"_{kind}" for kind in ("gt", "det") if report["protocol"].endswith(f"{kind}-boxes")), "")
     for name in report["figures"]:
-        table.add_column(name + boxes, justify="right")
+        table.add_column(name + boxes if name == "AP" else name, justify="right")
     table.add_row(*("–" if value is None else f"{100 * value:.1f}" for value in report["figures"].values()))
     console.print(table)
     train = report["train"]

@@ -1,0 +1,26 @@
+"""SSN through the whole runner: its own callbacks take part, and figures are named by their boxes."""
+
+import csv
+import json
+
+import yaml
+
+from experiments.run import main
+
+
+def test_modules_join_and_offsets_decay_in_a_run(tiny_coco, tmp_path, capfd):
+    arguments = ["--paper", "ssn", "--preset", "smoke", "--name", "one", f"output.root={tmp_path}"]
+    more = [f"data.root={tiny_coco}", "wandb.mode=disabled", "output.pictures=0", "data.batch_size=4"]
+    more += ["optimizer.reference_batch=4", "trainer.log_every_steps=1", "model.feature_shift.insert_step=2"]
+    assert main([*arguments, *more]) == 0
+    folder = tmp_path / "ssn" / "one"
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    events = [(int(row["step"]), float(row["value"])) for row in rows if row["metric"] == "fsm_inserted"]
+    assert events == [(2, 3.0)]
+    rates = [float(row["value"]) for row in rows if row["metric"] == "lr/offsets"]
+    assert abs(rates[0] - 1e-3) < 1e-9
+    assert abs(rates[-1] - 9e-4) < 1e-9
+    result = json.loads((folder / "result.json").read_text())
+    assert result["protocol"].endswith("flip-gt-boxes")
+    assert "AP_gt" in capfd.readouterr().out
+    assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["architecture"] == "three_block"
