@@ -225,6 +225,24 @@ def test_too_small_blurred_and_crowding_people_have_no_keypoints() -> None:
     assert people[1].mask[:, 25:55].any()
 
 
+@pytest.mark.parametrize("heading", [0.0, 25.0, -160.0])
+@pytest.mark.parametrize(("thing", "place"), [("watch", "wrist"), ("armband", "elbow"), ("badge", "shoulder")])
+def test_what_tells_left_from_right_is_worn_on_the_left(thing: str, place: str, heading: float) -> None:
+    plain, (person,) = perform(actor(heading))
+    adorned = actor(heading)._replace(look=replace(plain_look(), **{thing: (255, 0, 255)}))
+    changed = (perform(adorned)[0] != plain).any(axis=2)
+    if thing == "badge" and abs(heading) > 90:
+        assert not changed.any()
+        return
+    rows, columns = np.nonzero(changed)
+    middle = columns.mean() + 0.5, rows.mean() + 0.5
+    to_left, to_right = (
+        np.hypot(*np.subtract(joint(person, f"{side}_{place}")[:2], middle)) for side in ("left", "right")
+    )
+    assert len(rows) > 4
+    assert to_left < 0.6 * to_right
+
+
 def test_bones_keep_their_lengths() -> None:
     rng, body = np.random.default_rng(2), plain_body()
     for _ in range(40):
