@@ -111,7 +111,7 @@ def read_keypoints(maps: Tensor, is_inside: Tensor, offsets: Tensor | None, stri
     """The peak of every map as a keypoint.
 
     Args:
-        maps: f32 [B, q, K, h, w], logits.
+        maps: f32 [B, q, K, h, w], logits; overwritten, being the largest tensor there is.
         is_inside: bool [B, h, w]; the other cells are padding and never the peak.
         offsets: f32 [B, K, 2, h, w] in cells, from a cell's corner, or None for the cells' centres.
         stride: of the maps.
@@ -120,9 +120,9 @@ def read_keypoints(maps: Tensor, is_inside: Tensor, offsets: Tensor | None, stri
         f32 [B, q, K, 3]: x and y in input pixels, and the peak's softmax probability, the keypoint's score.
     """
     width = maps.shape[-1]
-    flat = maps.masked_fill(~is_inside[:, None, None], float("-inf")).flatten(3)
-    peak, cell = flat.max(dim=-1)  # Eq. 2
-    score = (peak - flat.logsumexp(dim=-1)).exp()
+    flat = maps.masked_fill_(~is_inside[:, None, None], float("-inf")).flatten(3)
+    peak, cell = flat.max(dim=-1, keepdim=True)  # Eq. 2
+    score, cell = 1 / flat.sub_(peak).exp_().sum(dim=-1), cell.squeeze(-1)
     corner = torch.stack([cell % width, cell.div(width, rounding_mode="floor")], dim=-1)
     if offsets is None:
         return torch.cat([(corner + 0.5) * stride, score.unsqueeze(-1)], dim=-1)
