@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_modules.inspose.locations import FEATURE_STRIDE, cell_centers
+from lightning_modules.shared.precision import full_precision
 
 
 class KPNetShape(NamedTuple):
@@ -65,7 +66,7 @@ def apply_kp_nets(
     """
     batch, instances = parameters.shape[:2]
     height, width = features_s8.shape[-2:]
-    with torch.autocast(features_s8.device.type, enabled=False):
+    with full_precision(features_s8.device):
         layers = split_parameters(parameters.float(), shape)
         weight, bias = layers[0]
         by_feature, by_offset = weight.split([shape.channels, 2], dim=-1)

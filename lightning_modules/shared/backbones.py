@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,11 @@ from lightning_modules.shared.config import BackboneConfig
 
 class BackboneError(ValueError):
     """A backbone that cannot be built or whose weights cannot be loaded; one line that says what to do."""
+
+
+def unweighted(config: BackboneConfig) -> BackboneConfig:
+    """The same backbone from random weights and with nothing frozen, as for counting."""
+    return replace(config, weights=None, frozen_stages=0)
 
 
 class Backbone(nn.Module):

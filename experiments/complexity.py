@@ -1,0 +1,155 @@
+"""Parameters and multiply-accumulates of a paper's models beside the published figures.
+
+    python -m experiments.complexity --paper inspose
+    python -m experiments.complexity --paper inspose model.kpnet_depth=4 --json
+
+Counted on tensors without memory, so it needs neither a GPU nor weights. One multiply-accumulate is half of what
+``torch.utils.flop_counter`` counts: convolutions and matrix products; normalisation, activation and resampling are 0.
+
+exit codes: 0 done; 2 refused (a mistake in the command or the configuration).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from experiments.config import ConfigError, RunConfig, compose
+from lightning_modules.papers import PAPERS, load
+
+PUBLISHED = Path(__file__).with_name("published_counts.yaml")
+REFUSED = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.complexity", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--paper", required=True, help=f"one of {', '.join(PAPERS)}")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration, as for experiments.run")
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        report = complexity(compose(options.paper, overrides=options.overrides))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return REFUSED
+    if options.json:
+        print(json.dumps(report))
+    else:
+        _print_table(report)
+    return 0
+
+
+def complexity(config: RunConfig) -> dict[str, Any]:
+    """``{"paper", "rows": [{"row", "parameters", "macs", "input", "published", "note"}]}``.
+
+    ``macs`` is None where nothing is run; ``published`` is ``{"parameters", "macs"}`` or None.
+
+    Raises:
+        ConfigError: the paper has no rows to count, or its configuration is impossible.
+    """
+    from datamodules.skeleton import COCO, load_skeleton
+
+    try:
+        rows = load(f"lightning_modules.{config.paper}.complexity:rows")
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{config.paper} has no rows to count yet") from error
+    skeleton = COCO if config.data.skeleton is None else load_skeleton(Path(config.data.skeleton))
+    published = published_counts(config.paper)
+    counted = []
+    for row in rows(config.model, skeleton):
+        parameters, macs = count(row.build)
+        counted.append(
+            {
+                "row": row.row,
+                "parameters": parameters,
+                "macs": macs,
+                "input": row.input,
+                "published": published.get(row.row),
+                "note": row.note,
+            }
+        )
+    return {"paper": config.paper, "rows": counted}
+
+
+def count(build: Any) -> tuple[int, int | None]:
+    """Parameters and multiply-accumulates of one ``Countable``; see ``lightning_modules.shared.counting``."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # fused attention hides its products from the counter
+    try:
+        with torch.device("meta"), torch.no_grad():
+            countable = build()
+            if countable.forward is None:
+                return countable.parameters, None
+            with FlopCounterMode(display=False, custom_mapping=_custom_counts()) as counter:
+                countable.forward()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+    return countable.parameters, counter.get_total_flops() // 2
+
+
+def _custom_counts() -> dict[Any, Any]:
+    """Operations the counter does not know: deformable convolution, and bilinear sampling (eight per value)."""
+    import torch
+    import torchvision  # noqa: F401, registers deform_conv2d
+
+    def deformable(inputs: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+        taps = weight[1] * weight[2] * weight[3]
+        return 2 * out_shape[0] * out_shape[1] * out_shape[2] * out_shape[3] * taps
+
+    def sampled(*_: Any, out_shape: Any, **__: Any) -> int:
+        return 8 * out_shape[0] * out_shape[1] * out_shape[2] * out_shape[3]
+
+    return {torch.ops.torchvision.deform_conv2d: deformable, torch.ops.aten.grid_sampler_2d: sampled}
+
+
+def published_counts(paper: str) -> dict[str, dict[str, float | None]]:
+    """Row -> published ``parameters`` and ``macs``, None where a paper prints only one of them."""
+    import yaml
+
+    content = yaml.safe_load(PUBLISHED.read_text()) or {}
+    return {
+        row: {"parameters": cells.get("parameters"), "macs": cells.get("macs")}
+        for row, cells in (content.get(paper) or {}).items()
+    }
+
+
+def _print_table(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("row", title=f"{PAPERS[report['paper']].title}", title_justify="left")
+    for name in ("parameters", "published", "GMACs", "published"):
+        table.add_column(name, justify="right")
+    table.add_column("input")
+    table.add_column("note")
+    for row in report["rows"]:
+        published = row["published"] or {}
+        table.add_row(
+            row["row"],
+            f"{row['parameters']:,}",
+            _number(published.get("parameters"), 1),
+            _number(row["macs"], 1e9),
+            _number(published.get("macs"), 1e9),
+            row["input"],
+            row["note"],
+        )
+    Console().print(table)
+
+
+def _number(value: float | None, unit: float) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if unit == 1 else f"{value / unit:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

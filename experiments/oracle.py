@@ -1,0 +1,157 @@
+"""The AP ceiling of a paper's representation: ground truth through its encoding and decoding, without a network.
+
+    python -m experiments.oracle --paper inspose data.root=/path/to/coco
+    python -m experiments.oracle --paper inspose data.root=/path/to/coco data.limit_val=500 --json
+
+Scored on the validation split at the paper's test size. ``mean error`` is the distance between a labelled keypoint and
+its decoded one, in the photographs' pixels, over the people that are found (OKS of at least 0.5 with some decoded
+person); ``found`` is their share. Crowds are not scored.
+
+exit codes: 0 done; 2 refused (a mistake in the command, the configuration or the data).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.config import ConfigError, RunConfig, compose
+from lightning_modules.papers import PAPERS, load
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from datamodules.contracts import PoseBatch, Predictions
+    from datamodules.skeleton import Skeleton
+
+REFUSED = 2
+FIGURES = ("AP", "AP50", "AP75")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.oracle", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--paper", required=True, help=f"one of {', '.join(PAPERS)}")
+    parser.add_argument("--preset", help="as for experiments.run")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration, as for experiments.run")
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        report = oracle(compose(options.paper, options.preset, options.overrides))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return REFUSED
+    if options.json:
+        print(json.dumps(report))
+    else:
+        _print_table(report)
+    return 0
+
+
+def oracle(config: RunConfig) -> dict[str, Any]:
+    """``{"paper", "data", "images", "rows": [{"row", "AP", "AP50", "AP75", "mean_error_px", "found"}]}``.
+
+    Figures lie in [0, 1]; ``mean_error_px`` is None where nobody is found.
+
+    Raises:
+        ValueError: the paper has no oracle, or its data cannot be used.
+    """
+    from datamodules.coco import CocoDataModule
+    from datamodules.evaluator import CocoKeypointEvaluator
+    from datamodules.skeleton import COCO, load_skeleton
+
+    try:
+        rows = load(f"lightning_modules.{config.paper}.oracle:rows")
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ConfigError(f"{config.paper} has no oracle yet") from error
+    skeleton = COCO if config.data.skeleton is None else load_skeleton(Path(config.data.skeleton))
+    data = CocoDataModule(config.data, skeleton, config.seed)
+    data.prepare_data()
+    data.setup("validate")
+    file, image_ids = data.val_annotation_file, data.val_image_ids
+    decoders = rows(config.model, skeleton)
+    evaluators = {name: CocoKeypointEvaluator(file, image_ids=image_ids, skeleton=skeleton) for name in decoders}
+    errors = {name: Errors(skeleton) for name in decoders}
+    for batch in data.val_dataloader():
+        batch = data.on_after_batch_transfer(batch, 0)
+        for name, decode in decoders.items():
+            predictions = decode(batch)
+            evaluators[name].update(predictions)
+            errors[name].update(batch, predictions)
+    reported = []
+    for name in decoders:
+        figures = evaluators[name].compute()
+        reported.append({"row": name, **{key: figures[key] for key in FIGURES}, **errors[name].compute()})
+    return {"paper": config.paper, "data": str(file), "images": len(image_ids), "rows": reported}
+
+
+class Errors:
+    """Collects how far decoded keypoints lie from the labelled ones."""
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        self.sigmas = skeleton.sigmas
+        self.distance, self.keypoints = 0.0, 0
+        self.found, self.people = 0, 0
+
+    def update(self, batch: PoseBatch, predictions: Predictions) -> None:
+        """Match each labelled person of the batch with the decoded person of the highest OKS."""
+        import torch
+
+        from lightning_modules.shared.oks import object_keypoint_similarity
+
+        persons, matrix = batch.persons, batch.meta.to_original
+        labelled = (persons.visibility > 0) & persons.is_real.unsqueeze(-1)
+        truth = torch.einsum("bij,bpkj->bpki", matrix[..., :2], persons.keypoints) + matrix[:, None, None, :, 2]
+        areas = persons.areas * torch.linalg.det(matrix[..., :2]).abs().unsqueeze(-1)
+        self.people += int(labelled.any(dim=-1).sum())
+        if not predictions.is_valid.any():
+            return
+        decoded = predictions.keypoints[:, None, ..., :2]
+        similarity = object_keypoint_similarity(
+            truth.unsqueeze(2), decoded, areas.unsqueeze(2), torch.tensor(self.sigmas), labelled.unsqueeze(2)
+        )
+        best, match = similarity.masked_fill(~predictions.is_valid.unsqueeze(1), -1.0).max(dim=2)
+        is_found = (best >= 0.5) & labelled.any(dim=-1)
+        nearest = predictions.keypoints[..., :2].gather(1, match[..., None, None].expand(-1, -1, *truth.shape[2:]))
+        counted = labelled & is_found.unsqueeze(-1)
+        self._add((nearest - truth).norm(dim=-1)[counted], int(is_found.sum()))
+
+    def _add(self, distances: Tensor, found: int) -> None:
+        self.distance += float(distances.double().sum())
+        self.keypoints += len(distances)
+        self.found += found
+
+    def compute(self) -> dict[str, float | None]:
+        """``mean_error_px`` in the photographs' pixels, and ``found``, a share of the labelled people."""
+        return {
+            "mean_error_px": self.distance / self.keypoints if self.keypoints else None,
+            "found": self.found / self.people if self.people else None,
+        }
+
+
+def _print_table(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{PAPERS[report['paper']].title}\nceilings on {report['images']} images of {report['data']}"
+    table = Table("row", title=title, title_justify="left")
+    for name in (*FIGURES, "mean error (px)", "found"):
+        table.add_column(name, justify="right")
+    for row in report["rows"]:
+        error, found = row["mean_error_px"], row["found"]
+        table.add_row(
+            row["row"],
+            *(f"{100 * row[name]:.1f}" for name in FIGURES),
+            "" if error is None else f"{error:.2f}",
+            "" if found is None else f"{found:.1%}",
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
