@@ -91,7 +91,9 @@ class NanGuard(pl.Callback):
         self._pending.clear()
         file = self.directory / f"nan_batch_rank{trainer.global_rank}.pt"
         torch.save({"step": step.number, "values": values, "batch": _plain(step.batch)}, file)
-        terms = ", ".join(f"{name} is {value}" for name, value in bad.items() if name != "loss" or len(bad) == 1)
+        sums = ("loss", "train/loss")
+        told = {name: value for name, value in bad.items() if name not in sums} or bad
+        terms = ", ".join(f"{name} is {value}" for name, value in told.items())
         samples, images = (
             ", ".join(str(number) for number in ids.tolist())
             for ids in (step.batch.meta.sample_id, step.batch.meta.image_id)

@@ -19,18 +19,19 @@ class Pictures(pl.Callback):
     """Writes ``step_<n>.jpg`` after each evaluation in training and ``best.jpg`` after one on its own.
 
     The images are always the same: the first of the validation set, as rank 0 sees it, that show a labelled person.
-    Predictions are drawn on the network's input, without padding.
+    Predictions are drawn on the network's input, without padding; small inputs are enlarged.
 
     Args:
         directory: of the files; made when the first is written.
         count: images per sheet; 0 turns the callback off.
-        min_score: people below it are not drawn.
+        relative_score: people who score less than this times the image's best are not drawn, so that the sheet is as
+            readable early in training as late.
     """
 
-    def __init__(self, directory: Path, count: int, min_score: float = 0.1) -> None:
+    def __init__(self, directory: Path, count: int, relative_score: float = 0.5) -> None:
         self.directory = directory
         self.count = count
-        self.min_score = min_score
+        self.relative_score = relative_score
         self.last_file: Path | None = None
         self._cells: list[np.ndarray] = []
         self._captions: list[str] = []
@@ -53,10 +54,10 @@ class Pictures(pl.Callback):
         labelled = (batch.persons.visibility > 0).any(-1).any(-1).tolist()
         for row, is_shown in enumerate(labelled):
             if is_shown and len(self._cells) < 2 * self.count:
-                image = to_uint8(batch, row, data.config.mean, data.config.std)
+                image = enlarge(to_uint8(batch, row, data.config.mean, data.config.std))
                 self._cells.append(draw_truth(image, batch, row, data.skeleton))
                 self._cells.append(
-                    draw_predictions(image, batch, last_stage(outputs), row, data.skeleton, self.min_score)
+                    draw_predictions(image, batch, last_stage(outputs), row, data.skeleton, self.relative_score)
                 )
                 self._captions += [f"image {int(batch.meta.image_id[row])}: truth", "prediction"]
 
@@ -84,27 +85,38 @@ def to_uint8(batch: PoseBatch, row: int, mean: list[float], std: list[float]) ->
     return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
 
 
+def enlarge(image: np.ndarray, least: int = 320) -> np.ndarray:
+    """A whole multiple of a small image, whose longer side is then at least ``least`` pixels."""
+    factor = -(-least // max(image.shape[:2]))
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else image
+
+
 def draw_truth(image: np.ndarray, batch: PoseBatch, row: int, skeleton: Skeleton) -> np.ndarray:
-    """The annotated people of sample ``row`` over its image."""
+    """The annotated people of sample ``row`` over its image, which may be enlarged."""
     is_real = batch.persons.is_real[row]
     return draw_people(
         image,
-        batch.persons.keypoints[row][is_real].float().cpu().numpy(),
+        batch.persons.keypoints[row][is_real].float().cpu().numpy() * _scale(image, batch, row),
         batch.persons.visibility[row][is_real].cpu().numpy(),
         skeleton=skeleton,
     )
 
 
 def draw_predictions(
-    image: np.ndarray, batch: PoseBatch, predictions: Predictions, row: int, skeleton: Skeleton, min_score: float
+    image: np.ndarray, batch: PoseBatch, predictions: Predictions, row: int, skeleton: Skeleton, relative_score: float
 ) -> np.ndarray:
     """The predicted people of sample ``row``, brought from the photograph back to the network's input."""
-    chosen = predictions.is_valid[row] & (predictions.scores[row] >= min_score)
+    scores = predictions.scores[row].float().masked_fill(~predictions.is_valid[row], -1.0)
+    chosen = predictions.is_valid[row] & (scores >= relative_score * scores.max()) if len(scores) else scores.bool()
     people = predictions.keypoints[row][chosen].detach().double().cpu().numpy()
     to_original = batch.meta.to_original[row].double().cpu().numpy()
     linear, offset = to_original[:, :2], to_original[:, 2]
-    points = (people[..., :2] - offset) @ np.linalg.inv(linear).T
-    return draw_people(image, points, skeleton=skeleton, scores=predictions.scores[row][chosen].float().cpu().numpy())
+    points = (people[..., :2] - offset) @ np.linalg.inv(linear).T * _scale(image, batch, row)
+    return draw_people(image, points, skeleton=skeleton, scores=scores[chosen].cpu().numpy())
+
+
+def _scale(image: np.ndarray, batch: PoseBatch, row: int) -> float:
+    return image.shape[0] / int(batch.meta.input_hw[row, 0])
 
 
 def write_jpeg(file: Path, image: np.ndarray) -> None:

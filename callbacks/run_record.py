@@ -193,9 +193,9 @@ def draw_curves(metrics_file: Path, picture: Path) -> Path | None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4), layout="constrained")
+    figure = Figure(figsize=(12, 4), layout="constrained")
     FigureCanvasAgg(figure)
-    losses, scores = figure.subplots(1, 2)
+    losses, scores = figure.subplots(1, 2, sharex=True)
     for metric, points in sorted(curves.items()):
         axes = losses if metric.startswith("train/") else scores
         factor = 1.0 if axes is losses else 100.0
@@ -206,6 +206,6 @@ def draw_curves(metrics_file: Path, picture: Path) -> Path | None:
     for axes in (losses, scores):
         axes.grid(alpha=0.3)
         if axes.lines:
-            axes.legend(fontsize="small")
+            axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     figure.savefig(picture, dpi=110)
     return picture

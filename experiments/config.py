@@ -67,8 +67,8 @@ class TrainerConfig:
     val_every_epochs: int = 1
     val_every_steps: Optional[int] = None
     """Evaluate also within an epoch, after every so many batches."""
-    checkpoint_every_steps: Optional[int] = None
-    """Write ``last.ckpt`` also within an epoch, after every so many optimizer steps."""
+    checkpoint_every_steps: Optional[int] = 1000
+    """Write ``last.ckpt`` also within an epoch, after every so many optimizer steps; null only between epochs."""
     limit_train_batches: Optional[int] = None
     """Batches per epoch and device; null is all."""
     log_every_steps: int = 50

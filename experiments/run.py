@@ -152,7 +152,7 @@ def _tell(error: Exception | str, report: dict[str, Any], code: int) -> int:
     message = " ".join(str(error).split()) or type(error).__name__
     report["error"] = message
     rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
-    if not isinstance(error, ConfigError) or is_first_process():
+    if is_first_process() or not isinstance(error, (ConfigError, str)):
         _say(message if isinstance(error, str) else f"error: {message}" if rank == "0" else f"rank {rank}: {message}")
     return code
 
@@ -167,8 +167,9 @@ def _list(options: argparse.Namespace, report: dict[str, Any]) -> int:
         report[paper] = {"title": title, "presets": presets}
         if not options.json:
             print(f"{paper}  {title}")
+            width = max(map(len, presets), default=0)
             for preset, about in presets.items():
-                print(f"  --preset {preset:<8} {about}")
+                print(f"  --preset {preset:<{width}}  {about}")
     return 0
 
 

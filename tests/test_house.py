@@ -84,3 +84,9 @@ def test_the_lock_names_no_host() -> None:
     assert "://" not in lock
     assert "index-url" not in lock
     assert lock.count("--hash=sha256:") > 100
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_logged_to_lightnings_progress_bar(path: Path) -> None:
+    """It has none here, and reading such a value (callbacks do, every step) makes the host wait for the device."""
+    assert "prog_bar=True" not in path.read_text()

@@ -68,7 +68,7 @@ class GraphPCNN(pl.LightningModule):
         )
         logged = {f"train/{name}": term.detach() for name, term in terms.items()}
         self.log_dict(logged, batch_size=len(batch.images))
-        self.log("train/loss", loss.detach(), batch_size=len(batch.images), prog_bar=True)
+        self.log("train/loss", loss.detach(), batch_size=len(batch.images))
         return loss
 
     def predict(self, batch: PoseBatch) -> dict[str, Predictions]:

@@ -51,7 +51,7 @@ class InsPose(pl.LightningModule):
         loss = sum((self.loss_weights[name] * term for name, term in terms.items()), start=terms["cls"].new_zeros(()))
         logged = {f"train/{name}": term.detach() for name, term in terms.items()}
         self.log_dict(logged, batch_size=len(batch.images))
-        self.log("train/loss", loss.detach(), batch_size=len(batch.images), prog_bar=True)
+        self.log("train/loss", loss.detach(), batch_size=len(batch.images))
         return loss
 
     def predict(self, batch: PoseBatch) -> Predictions:

@@ -65,7 +65,7 @@ class OpenPoseSsal(pl.LightningModule):
         loss = sum((self.loss_weights[name] * term for name, term in terms.items()), start=batch.images.new_zeros(()))
         logged = {f"train/{name}": term.detach() for name, term in terms.items()}
         self.log_dict(logged, batch_size=len(batch.images))
-        self.log("train/loss", loss.detach(), batch_size=len(batch.images), prog_bar=True)
+        self.log("train/loss", loss.detach(), batch_size=len(batch.images))
         return loss
 
     def predict(self, batch: PoseBatch) -> Predictions:

@@ -51,7 +51,7 @@ class SSA(pl.LightningModule):
         terms = self.criterion(output, encode_targets(batch, grid=output.grid, sigma=self.config.sigma))
         loss = self.loss_weights["heatmap"] * terms["heatmap"] + self.loss_weights["mask"] * terms["mask"]  # Eq. 4
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=len(batch.images))
-        self.log("train/loss", loss.detach(), batch_size=len(batch.images), prog_bar=True)
+        self.log("train/loss", loss.detach(), batch_size=len(batch.images))
         return loss
 
     def predict(self, batch: PoseBatch) -> Predictions:

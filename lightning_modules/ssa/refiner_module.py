@@ -55,7 +55,7 @@ class SinglePerson(pl.LightningModule):
             self.config.sigma,
         )
         loss = self.criterion(self.network(batch.images), targets, is_labelled[:, 0].float())
-        self.log("train/loss", loss.detach(), batch_size=len(batch.images), prog_bar=True)
+        self.log("train/loss", loss.detach(), batch_size=len(batch.images))
         return loss
 
     def predict(self, batch: PoseBatch) -> Predictions:

@@ -57,7 +57,7 @@ class SpatialShortcutNetwork(pl.LightningModule):
         terms = self.criterion(output, targets)
         loss = torch.stack([self.loss_weights[name] * term for name, term in terms.items()]).sum()
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=len(batch.images))
-        self.log("train/loss", loss.detach(), batch_size=len(batch.images), prog_bar=True)
+        self.log("train/loss", loss.detach(), batch_size=len(batch.images))
         return loss
 
     def predict(self, batch: PoseBatch) -> Predictions:

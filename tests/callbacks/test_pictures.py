@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.pictures import Pictures, draw_predictions, draw_truth, to_uint8
+from callbacks.pictures import Pictures, draw_predictions, draw_truth, enlarge, to_uint8
 from datamodules.contracts import Meta, Persons, PoseBatch, Predictions
 from datamodules.skeleton import COCO
 
@@ -50,10 +50,41 @@ def test_a_perfect_prediction_is_drawn_over_the_truth(batch: PoseBatch) -> None:
     image = to_uint8(batch, 1, MEAN, STD)
     truth = draw_truth(image, batch, 1, COCO)
     changed = np.any(truth != image, axis=-1)
-    predicted = draw_predictions(image, batch, predict_truth(batch), 1, COCO, 0.1)
+    predicted = draw_predictions(image, batch, predict_truth(batch), 1, COCO, 0.5)
     assert changed.sum() > 100
     assert np.array_equal(np.any(predicted != image, axis=-1) & changed, changed)
-    assert np.array_equal(draw_predictions(image, batch, predict_truth(batch), 1, COCO, 0.95), image)
+
+
+def test_people_far_below_the_best_are_left_out(batch: PoseBatch) -> None:
+    image = to_uint8(batch, 1, MEAN, STD)
+    alone = predict_truth(batch)
+    both = Predictions(
+        keypoints=torch.cat([alone.keypoints, alone.keypoints.flip(-2)], 1),
+        scores=torch.tensor([[0.1, 0.01], [0.1, 0.04]]),
+        is_valid=alone.is_valid.expand(2, 2),
+        sample_id=alone.sample_id,
+        image_id=alone.image_id,
+    )
+    alone = alone._replace(scores=both.scores[:, :1])
+    drawn = draw_predictions(image, batch, alone, 1, COCO, 0.5)
+    assert np.array_equal(draw_predictions(image, batch, both, 1, COCO, 0.5), drawn)
+    assert not np.array_equal(draw_predictions(image, batch, both, 1, COCO, 0.3), drawn)
+    nobody = both._replace(is_valid=torch.zeros(2, 2, dtype=torch.bool))
+    assert np.array_equal(draw_predictions(image, batch, nobody, 1, COCO, 0.5), image)
+    none = Predictions(torch.zeros(2, 0, 17, 3), torch.zeros(2, 0), torch.zeros(2, 0).bool(), *alone[3:5])
+    assert np.array_equal(draw_predictions(image, batch, none, 1, COCO, 0.5), image)
+
+
+def test_a_small_image_is_enlarged_with_its_people(batch: PoseBatch) -> None:
+    image = enlarge(to_uint8(batch, 1, MEAN, STD))
+    assert image.shape == (240, 320, 3)
+    assert enlarge(image) is image
+    drawn = np.any(draw_truth(image, batch, 1, COCO) != image, axis=-1)
+    rows, columns = np.nonzero(drawn)
+    points = batch.persons.keypoints[1, 0].numpy() * 5
+    assert abs(columns.mean() - points[:, 0].mean()) < 15
+    assert abs(rows.mean() - points[:, 1].mean()) < 15
+    assert columns.max() > 190
 
 
 def test_one_sheet_per_evaluation_of_images_with_people(batch: PoseBatch, tmp_path: Path) -> None:
@@ -79,8 +110,8 @@ def test_one_sheet_per_evaluation_of_images_with_people(batch: PoseBatch, tmp_pa
         pictures.on_validation_epoch_end(trainer, module)
         assert pictures.last_file == tmp_path / "pictures" / name
     sheet = cv2.imread(str(tmp_path / "pictures" / "best.jpg"))
-    assert sheet.shape[1] == 2 * (64 + 4) + 4
-    assert sheet.shape[0] > 3 * 48
+    assert sheet.shape[1] == 2 * (320 + 4) + 4
+    assert sheet.shape[0] > 3 * 240
     assert shown == [("val/pictures", 1, 12)] * 2
 
     none = Pictures(tmp_path / "none", count=0)

@@ -224,6 +224,25 @@ def test_two_processes_score_like_one(run: Any, toy: Any, tiny_coco: Path, tmp_p
     assert session.callbacks.evaluation.figures["AP"] == report["figures"]["AP"]
 
 
+@pytest.mark.slow
+def test_inspose_runs_from_the_command_line(tmp_path: Path) -> None:
+    """The smoke preset as a user types it: rendered people in, figures, pictures and one JSON object out."""
+    command = [sys.executable, "-m", "experiments.run", "--paper", "inspose", "--preset", "smoke", "--json"]
+    command += [f"output.root={tmp_path}", "wandb.mode=disabled", "trainer.max_epochs=1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["protocol"] == "rendered-val-7-images-single-scale"
+    assert 0 <= report["figures"]["AP"] <= 1
+    folder = Path(report["directory"])
+    assert folder.parent == tmp_path / "inspose"
+    assert json.loads((folder / "predictions.json").read_text())
+    assert Path(report["pictures"]).stat().st_size > 10_000
+    terms = {row["metric"] for row in metrics(folder) if row["metric"].startswith("train/")}
+    assert terms == {f"train/{name}" for name in ("cls", "keypoint", "disk_offset", "heatmap", "loss")}
+    assert "warning" not in done.stderr.lower(), done.stderr
+
+
 def test_the_command_line_answers_at_once(tmp_path: Path) -> None:
     program = (
         "import io, json, sys, contextlib; from experiments.run import main; codes = [];\n"
