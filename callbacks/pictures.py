@@ -14,6 +14,9 @@ from datamodules.contracts import PoseBatch, Predictions, last_stage
 from datamodules.drawing import contact_sheet, draw_people
 from datamodules.skeleton import Skeleton
 
+_UNSURE_KEYPOINT = 0.2
+"""Keypoints that score less than this times the person's best, as those outside of the image do, are not drawn."""
+
 
 class Pictures(pl.Callback):
     """Writes ``step_<n>.jpg`` after each evaluation in training and ``best.jpg`` after one on its own.
@@ -112,7 +115,11 @@ def draw_predictions(
     to_original = batch.meta.to_original[row].double().cpu().numpy()
     linear, offset = to_original[:, :2], to_original[:, 2]
     points = (people[..., :2] - offset) @ np.linalg.inv(linear).T * _scale(image, batch, row)
-    return draw_people(image, points, skeleton=skeleton, scores=scores[chosen].cpu().numpy())
+    best = people[..., 2:].max(axis=1, keepdims=True, initial=0.0)
+    points = np.concatenate([points, people[..., 2:] / np.maximum(best, 1e-12)], axis=-1)
+    return draw_people(
+        image, points, skeleton=skeleton, scores=scores[chosen].cpu().numpy(), min_score=_UNSURE_KEYPOINT
+    )
 
 
 def _scale(image: np.ndarray, batch: PoseBatch, row: int) -> float:

@@ -55,6 +55,15 @@ def test_a_perfect_prediction_is_drawn_over_the_truth(batch: PoseBatch) -> None:
     assert np.array_equal(np.any(predicted != image, axis=-1) & changed, changed)
 
 
+def test_keypoints_far_below_the_persons_best_are_left_out(batch: PoseBatch) -> None:
+    image = to_uint8(batch, 1, MEAN, STD)
+    unsure = predict_truth(batch)
+    whole = draw_predictions(image, batch, unsure, 1, COCO, 0.5)
+    unsure.keypoints[..., 3:, 2] = 0.1
+    face = draw_predictions(image, batch, unsure, 1, COCO, 0.5)
+    assert 0 < np.any(face != image, axis=-1).sum() < 0.6 * np.any(whole != image, axis=-1).sum()
+
+
 def test_people_far_below_the_best_are_left_out(batch: PoseBatch) -> None:
     image = to_uint8(batch, 1, MEAN, STD)
     alone = predict_truth(batch)
