@@ -93,7 +93,7 @@ def count(build: Any) -> tuple[int, int | None]:
                 countable.forward()
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
-    return countable.parameters, counter.get_total_flops() // 2
+    return countable.parameters, counter.get_total_flops() // 2 + countable.elementwise
 
 
 def _custom_counts() -> dict[Any, Any]:

@@ -12,6 +12,8 @@ class Countable(NamedTuple):
     parameters: int
     forward: Callable[[], object] | None
     """Run once under a counter; None where there is nothing to run."""
+    elementwise: int = 0
+    """Multiply-accumulates of ``forward`` that no counter sees, where the paper counts them."""
 
 
 class CountedRow(NamedTuple):
