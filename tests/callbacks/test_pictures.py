@@ -61,7 +61,7 @@ def test_keypoints_far_below_the_persons_best_are_left_out(batch: PoseBatch) -> 
     whole = draw_predictions(image, batch, unsure, 1, COCO, 0.5)
     unsure.keypoints[..., 3:, 2] = 0.1
     face = draw_predictions(image, batch, unsure, 1, COCO, 0.5)
-    assert 0 < np.any(face != image, axis=-1).sum() < 0.6 * np.any(whole != image, axis=-1).sum()
+    assert 0 < np.any(face != image, axis=-1).sum() < np.any(whole != image, axis=-1).sum() - 100
 
 
 def test_people_far_below_the_best_are_left_out(batch: PoseBatch) -> None:
