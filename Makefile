@@ -22,6 +22,9 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
 
+bench: setup
+	$(BIN)/python -m experiments.benchmark
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
