@@ -1,0 +1,55 @@
+import torch
+from torch import nn
+
+from lightning_modules.ssn.analysis import effective_receptive_field, keypoint_offset_scores, window
+from lightning_modules.ssn.config import Architecture, Config, CorrelationAttention, EarlyPredictor, FeatureShiftConfig
+from lightning_modules.ssn.feature_shift import FeatureShiftModule
+from lightning_modules.ssn.network import Network, feature_shift_modules
+
+
+def module(kind: CorrelationAttention = CorrelationAttention.sigmoid) -> FeatureShiftModule:
+    torch.manual_seed(0)
+    shift = FeatureShiftModule(4, 3, FeatureShiftConfig(correlation_attention=kind, insert_step=0)).eval()
+    nn.init.normal_(shift.expand.weight)
+    nn.init.zeros_(shift.reduce.bias)
+    return shift
+
+
+def test_the_windows_energy_adds_up_to_the_non_local_map_of_ones():
+    """Where P is 1 everywhere, Eq. 4's sum is that of the weights at the window positions inside the map."""
+    for kind in CorrelationAttention:
+        shift, ones = module(kind), torch.ones(1, 4, 9, 7)
+        formed = window(shift, ones, channel=2, cell=(3, 5))
+        torch.testing.assert_close(formed.energy.sum(), shift.non_local_maps(ones)[0, 2, 5, 3])
+        torch.testing.assert_close(formed.positions, torch.tensor([3.0, 5.0]) - shift.shift.offsets)
+
+
+def test_without_attention_the_receptive_field_is_the_window():
+    shift = module(CorrelationAttention.none)
+    nn.init.zeros_(shift.shift.offsets)
+    with torch.no_grad():
+        shift.shift.offsets += torch.tensor([[2.0, 0.0], [-1.0, 3.0], [-1.0, 3.0]])
+    field = effective_receptive_field(shift, torch.rand(1, 4, 9, 7), channel=1, cell=(3, 5))
+    seen = {(int(x), int(y)) for y, x in field.nonzero().tolist()}
+    assert seen == {(1, 5), (4, 2)}
+    alpha, beta = shift.reduce.weight[:, :, 0, 0], shift.expand.weight[1, :, 0, 0]
+    torch.testing.assert_close(field[5, 1], (beta[0] * alpha[0]).square().sum())
+    torch.testing.assert_close(field[2, 4], (beta[1] * alpha[1] + beta[2] * alpha[2]).square().sum())
+
+
+def test_scores_know_which_channels_matter():
+    torch.manual_seed(0)
+    shift = FeatureShiftConfig(channels=5, correlation_attention=CorrelationAttention.sigmoid, insert_step=0)
+    config = Config(architecture=Architecture.three_block, feature_shift=shift, early_predictors=EarlyPredictor.none)
+    network = Network(config, 6).eval()
+    last = feature_shift_modules(network)[2]
+    nn.init.normal_(last.expand.weight, std=0.1)
+    with torch.no_grad():
+        last.expand.weight[:, 3] = 0  # nobody reads channel 3
+    scores = keypoint_offset_scores(network, last, torch.randn(2, 3, 32, 32))
+    assert scores.shape == (6, 5)
+    assert torch.equal(scores[:, 3], torch.zeros(6))
+    read = scores[:, [0, 1, 2, 4]]
+    torch.testing.assert_close(read.amax(0), torch.ones(4))
+    assert (read >= 0).all()
+    assert read.std(0).min() > 0
