@@ -14,17 +14,28 @@ from callbacks.progress import duration
 def print_summary(report: dict[str, Any], console: Console | None = None) -> None:
     """Figures in percent, and where everything lies. Of given boxes the figures bear whose: AP_gt, AP_det."""
     console = console or Console(highlight=False, soft_wrap=True)
-    table = Table(title=f"{report['paper']} · {report['protocol']}", title_justify="left")
+    title = f"{report['paper']} · {report['protocol']}"
     boxes = next((f"_{kind}" for kind in ("gt", "det") if report["protocol"].endswith(f"{kind}-boxes")), "")
-    for name in report["figures"]:
-        table.add_column(name + boxes if name == "AP" else name, justify="right")
-    table.add_row(*("–" if value is None else f"{100 * value:.1f}" for value in report["figures"].values()))
-    console.print(table)
+    for kind, figures in _by_kind(report["figures"]).items():
+        table = Table(title=f"{title} · {kind}" if kind else title, title_justify="left")
+        for name in figures:
+            table.add_column(name + boxes if name == "AP" else name, justify="right")
+        table.add_row(*("–" if value is None else f"{100 * value:.1f}" for value in figures.values()))
+        console.print(table)
     train = report["train"]
     console.print(f"best of {train['epochs']} epochs at step {train['best_step']}, {duration(report['wall_time_s'])}")
     for label, path in (("result", report["result"]), ("pictures", report["pictures"])):
         if path:
             console.print(f"{label:<9}{_short(path)}")
+
+
+def _by_kind(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Figures such as ``segm/AP`` apart from the keypoints' own, whose kind is empty: one table each."""
+    kinds: dict[str, dict[str, Any]] = {}
+    for key, value in figures.items():
+        kind, _, name = key.rpartition("/")
+        kinds.setdefault(kind, {})[name] = value
+    return kinds
 
 
 def _short(path: str) -> str:

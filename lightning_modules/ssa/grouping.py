@@ -120,7 +120,8 @@ def body_first(candidates: Candidates, paths: Sequence[Sequence[int]], *, thresh
         people[person, candidates.joints[seed]] = seed
         owner[seed], sizes[person] = person, 1
         total[person] = attracts[:, seed]
-        for joint in paths[candidates.joints[seed]]:
+        attracts_anyone = total[person].max() >= threshold
+        for joint in paths[candidates.joints[seed]] if attracts_anyone else ():
             best = _most_attracted(candidates.scores, total, sizes, owner, pools[joint], person, threshold)
             if best < 0:
                 continue

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
 import torch
 
 from datamodules.contracts import PoseBatch, Predictions
 from datamodules.skeleton import Skeleton
-from lightning_modules.ssa.config import Config
+from lightning_modules.ssa.config import Config, Grouping
 from lightning_modules.ssa.decode import Decoder, to_predictions
 from lightning_modules.ssa.peaks import find_peaks
 from lightning_modules.ssa.targets import encode_targets, ideal_rows, token_cells
+
+
+def rows(config: Config, skeleton: Skeleton) -> dict[str, Callable[[PoseBatch], Predictions]]:
+    """What ``experiments.oracle`` reports: both groupings at stride 16 and 8."""
+    found: dict[str, Callable[[PoseBatch], Predictions]] = {}
+    for stride in (16, 8):
+        for grouping in Grouping:
+            changed = replace(config, stride=stride, decode=replace(config.decode, grouping=grouping))
+            name = f"stride {stride}, {grouping.value.replace('_', '-')}"
+            found[name] = partial(ceiling, config=changed, skeleton=skeleton)
+    return found
 
 
 @torch.no_grad()

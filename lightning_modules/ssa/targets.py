@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datamodules.contracts import PoseBatch
+from lightning_modules.shared.gaussians import window_cells
 from lightning_modules.ssa.network import HEATMAP_STRIDE
 
 
@@ -73,23 +74,13 @@ def draw_heatmaps(points: Tensor, is_drawn: Tensor, map_hw: tuple[int, int], sig
         f32 [B, K, h, w].
     """
     batch, people, joints = is_drawn.shape
-    height, width = map_hw
-    reach = int(3 * sigma + 1)
-    steps = torch.arange(-reach, reach + 1, device=points.device)
-    bell = (-(steps.float() ** 2) / (2 * sigma**2)).exp()
-    values = (bell[:, None] * bell[None]).flatten()
-    centers = (points / HEATMAP_STRIDE).floor().long()
-    x = (centers[..., 0, None] + steps)[..., None, :].expand(-1, -1, -1, len(steps), -1).flatten(3)
-    y = (centers[..., 1, None] + steps)[..., None].expand(-1, -1, -1, -1, len(steps)).flatten(3)
-    is_inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & is_drawn[..., None]
-    index = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
-    drawn = values.to(torch.float32) * is_inside
-    maps = torch.zeros(batch, joints, height * width, device=points.device)
-    flat = (batch, joints, people * len(values))
-    maps.scatter_reduce_(
-        2, index.transpose(1, 2).reshape(flat), drawn.transpose(1, 2).reshape(flat), reduce="amax", include_self=True
-    )
-    return maps.view(batch, joints, height, width)
+    offsets, index, is_inside = window_cells((points / HEATMAP_STRIDE).floor().long(), int(3 * sigma + 1), map_hw)
+    bell = torch.exp(-offsets.float().square().sum(1) / (2 * sigma**2))
+    drawn = bell * (is_inside & is_drawn[..., None])
+    maps = torch.zeros(batch, joints, map_hw[0] * map_hw[1], device=points.device)
+    flat = (batch, joints, people * len(bell))
+    maps.scatter_reduce_(2, index.transpose(1, 2).reshape(flat), drawn.transpose(1, 2).reshape(flat), reduce="amax")
+    return maps.view(batch, joints, *map_hw)
 
 
 @torch.no_grad()

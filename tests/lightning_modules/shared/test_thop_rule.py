@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.thop_rule import printed_count
 from lightning_modules.shared.config import BackboneConfig
+from lightning_modules.shared.thop_rule import printed_count
 from lightning_modules.ssa.attention import SelfAttention
 from lightning_modules.ssa.config import Config
 from lightning_modules.ssa.network import Network

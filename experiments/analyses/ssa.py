@@ -1,0 +1,150 @@
+"""Where chosen keypoints attend to, over the photograph: supervised beside naive attention (Fig. 1 and 9), and masks.
+
+    python -m experiments.analyze --paper ssa --run runs/ssa/NAME --naive runs/ssa/OTHER
+
+Rows, for each photograph: people and masks as the run predicts them, then the attention of four annotated keypoints
+(white crosses) of as many people as there are: the supervised layer's, below it the average of all layers of the run
+given by --naive (of the same run where none is given). Redder is higher; each map is divided by its own maximum.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from callbacks.pictures import to_uint8, write_jpeg
+from datamodules.coco import CocoDataModule
+from datamodules.contracts import PoseBatch
+from datamodules.drawing import contact_sheet, draw_people
+from datamodules.skeleton import COCO, Skeleton, load_skeleton
+from experiments.config import ConfigError, RunConfig, load_config
+from lightning_modules.ssa.attention import QueryKey, attention_rows
+from lightning_modules.ssa.decode import People
+from lightning_modules.ssa.module import SSA
+from lightning_modules.ssa.network import Output
+from lightning_modules.ssa.targets import token_cells
+
+MAPS = 4
+
+
+def main(options: argparse.Namespace) -> Path:
+    """Write the sheet and return its path.
+
+    Raises:
+        ConfigError: a folder that is not a run of this paper.
+    """
+    config, supervised, skeleton = load_run(Path(options.run))
+    naive = load_run(Path(options.naive))[1] if options.naive else supervised
+    data = CocoDataModule(config.data, skeleton, config.seed)
+    data.prepare_data()
+    data.setup("validate")
+    cells: list[np.ndarray] = []
+    captions: list[str] = []
+    for batch in data.val_dataloader():
+        batch = data.on_after_batch_transfer(batch, 0)
+        for row in range(len(batch.images)):
+            if len(cells) < options.images * 2 * (MAPS + 1) and (batch.persons.visibility[row] > 0).any():
+                image = to_uint8(batch, row, config.data.mean, config.data.std)
+                pictures, texts = rows_of_photograph(supervised, naive, batch, row, image, skeleton)
+                cells += pictures
+                captions += texts
+        if len(cells) >= options.images * 2 * (MAPS + 1):
+            break
+    if not cells:
+        raise ConfigError(f"{data.val_annotation_file}: no photograph with a labelled person")
+    out = Path(options.out) if options.out else Path(options.run) / "attention.jpg"
+    write_jpeg(out, contact_sheet(cells, columns=MAPS + 1, cell=240, captions=captions))
+    return out
+
+
+def load_run(folder: Path) -> tuple[RunConfig, SSA, Skeleton]:
+    """Configuration, module in eval mode and skeleton of a finished run.
+
+    Raises:
+        ConfigError: the folder holds no run of this paper, or no best.ckpt.
+    """
+    config = load_config(folder / "config.yaml")
+    if config.paper != "ssa":
+        raise ConfigError(f"{folder}: a run of paper {config.paper}, not of ssa")
+    file = folder / "best.ckpt"
+    if not file.is_file():
+        raise ConfigError(f"{folder}: no best.ckpt; has the run been evaluated?")
+    skeleton = COCO if config.data.skeleton is None else load_skeleton(Path(config.data.skeleton))
+    config.model.backbone.weights = None
+    module = SSA(config.model, config.optimizer, skeleton)
+    module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
+    return config, module.eval(), skeleton
+
+
+@torch.no_grad()
+def rows_of_photograph(
+    supervised: SSA, naive: SSA, batch: PoseBatch, row: int, image: np.ndarray, skeleton: Skeleton
+) -> tuple[list[np.ndarray], list[str]]:
+    """Two rows of ``1 + MAPS`` pictures, and their captions."""
+    single = batch.images[row : row + 1]
+    ours, theirs = supervised.network(single), naive.network(single)
+    people = chosen_keypoints(batch, row)
+    points = batch.persons.keypoints[row][people[:, 0], people[:, 1]]
+    names = [skeleton.joints[int(joint)] for joint in people[:, 1]]
+    pictures: list[np.ndarray] = []
+    captions: list[str] = []
+    for module, output, layers, title in (
+        (supervised, ours, (ours.supervised,), "supervised"),
+        (naive, theirs, theirs.layers, "naive"),
+    ):
+        pictures.append(draw_result(image, module.decoder(output)[0], (single.shape[2], single.shape[3]), skeleton))
+        captions.append(f"{title}: people and masks")
+        maps = keypoint_maps(layers, points, output, (single.shape[2], single.shape[3]))
+        for index in range(MAPS):
+            shown = index < len(points)
+            pictures.append(paint(image, maps[index], points[index]) if shown else np.zeros_like(image))
+            captions.append(f"{title}: {names[index]}" if shown else "")
+    return pictures, captions
+
+
+def chosen_keypoints(batch: PoseBatch, row: int) -> Tensor:
+    """i64 [n <= MAPS, 2]: person and joint of labelled keypoints, one of each person in turn, largest people first."""
+    is_labelled = (batch.persons.visibility[row] > 0) & batch.persons.is_real[row][:, None]
+    order = batch.persons.areas[row].argsort(descending=True).tolist()
+    per_person = [(person, is_labelled[person].nonzero()[:, 0].tolist()) for person in order]
+    turns: list[tuple[int, int]] = []
+    for turn in range(MAPS):
+        for person, joints in per_person:
+            if turn < len(joints):  # the first, then the last, then further inward: head and feet rather than two eyes
+                turns.append((person, joints[turn // 2] if turn % 2 == 0 else joints[-1 - turn // 2]))
+    return torch.tensor(turns[:MAPS], dtype=torch.int64).view(-1, 2)
+
+
+def keypoint_maps(layers: tuple[QueryKey, ...], points: Tensor, output: Output, input_hw: tuple[int, int]) -> Tensor:
+    """Attention of the cells of ``points`` f32 [n, 2], divided by its maximum, at the input's size: f32 [n, H, W]."""
+    cells = token_cells(points[None], output.grid, input_hw)
+    maps = attention_rows(layers, cells)[0].unflatten(1, output.grid)
+    maps = torch.nn.functional.interpolate(maps[:, None], size=input_hw, mode="bilinear", align_corners=False)[:, 0]
+    return maps / maps.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+
+
+def paint(image: np.ndarray, attention: Tensor, point: Tensor) -> np.ndarray:
+    """Attention [H, W] over an image u8 [h, w, 3] that lies at its top left, and a cross at ``point``."""
+    height, width = image.shape[:2]
+    values = (attention[:height, :width].numpy() * 255).astype(np.uint8)
+    colors = cv2.cvtColor(cv2.applyColorMap(values, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
+    mixed = cv2.addWeighted(image, 0.45, colors, 0.55, 0.0)
+    x, y = (int(value) for value in point.tolist())
+    size = max(height, width) // 20
+    return cv2.drawMarker(mixed, (x, y), (255, 255, 255), cv2.MARKER_CROSS, size, max(size // 8, 1), cv2.LINE_AA)
+
+
+def draw_result(image: np.ndarray, people: People, input_hw: tuple[int, int], skeleton: Skeleton) -> np.ndarray:
+    """People and masks of one image, in the network's input."""
+    height, width = image.shape[:2]
+    maps = torch.nn.functional.interpolate(
+        people.attention[:, None], size=input_hw, mode="bilinear", align_corners=False
+    )[:, 0]
+    masks = (maps[:, :height, :width] > 0.4).numpy()
+    keypoints = people.keypoints.numpy().copy()
+    return draw_people(image, keypoints, (keypoints[..., 2] > 0) * 2, skeleton=skeleton, masks=masks)
