@@ -1,0 +1,183 @@
+"""The paper's figures from a finished run: stages, attention and direction weights, cost (Figs. 6, 8, 9 and 10).
+
+    python -m experiments.analyze --paper openpose_ssal --run runs/openpose_ssal/NAME
+
+Written to the run's folder, or to --out, a folder:
+stages-<image id>.jpg     heatmaps and fields of every stage over the photograph, the target last; a field's hue is its
+                          direction
+weights-<image id>.jpg    the attention mask around single limbs and around all (brighter is heavier), then each stage's
+                          weight where left and right are confused (darker is lighter)
+cost.png                  parameters, multiply-accumulates and published accuracy of OpenPose and of the method
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from callbacks.pictures import draw_truth, to_uint8, write_jpeg
+from datamodules.coco import CocoDataModule
+from datamodules.contracts import PoseBatch
+from datamodules.drawing import contact_sheet
+from datamodules.skeleton import COCO, load_skeleton
+from experiments.analyses.cost_chart import write_cost_chart
+from experiments.config import ConfigError, RunConfig, load_config
+from lightning_modules.openpose_ssal.module import OpenPoseSsal
+from lightning_modules.openpose_ssal.network import Output
+from lightning_modules.openpose_ssal.targets import Targets, encode_targets
+from losses.progressive_direction import ProgressiveDirection, direction_fault, stage_factors
+from losses.spatial_attention import SpatialAttention
+
+_CELL = 260
+
+
+def main(options: argparse.Namespace) -> Path:
+    """Write the figures and return their folder.
+
+    Raises:
+        ConfigError: the folder is not a finished run of this paper, or its data show nobody.
+    """
+    config, module = load_run(Path(options.run))
+    out = Path(options.out) if options.out else Path(options.run)
+    out.mkdir(parents=True, exist_ok=True)
+    data = CocoDataModule(config.data, module.skeleton, config.seed)
+    data.prepare_data()
+    data.setup("validate")
+    drawn = 0
+    for batch in data.val_dataloader():
+        batch = data.on_after_batch_transfer(batch, 0)
+        for row in range(len(batch.images)):
+            if drawn < options.images and (batch.persons.visibility[row] > 0).any():
+                _draw_photograph(module, config, batch, row, out)
+                drawn += 1
+        if drawn >= options.images:
+            break
+    if not drawn:
+        raise ConfigError(f"{data.val_annotation_file}: no photograph with a labelled person")
+    write_cost_chart(out / "cost.png")
+    return out
+
+
+def load_run(folder: Path) -> tuple[RunConfig, OpenPoseSsal]:
+    """Configuration and module, in eval mode, of a finished run.
+
+    Raises:
+        ConfigError: the folder holds no run of this paper, or no best.ckpt.
+    """
+    config = load_config(folder / "config.yaml")
+    if config.paper != "openpose_ssal":
+        raise ConfigError(f"{folder}: a run of paper {config.paper}, not of openpose_ssal")
+    file = folder / "best.ckpt"
+    if not file.is_file():
+        raise ConfigError(f"{folder}: no best.ckpt; has the run been evaluated?")
+    skeleton = COCO if config.data.skeleton is None else load_skeleton(Path(config.data.skeleton))
+    model = replace(config.model, network=replace(config.model.network, weights=None))
+    module = OpenPoseSsal(model, config.optimizer, skeleton)
+    module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
+    return config, module.eval()
+
+
+@torch.no_grad()
+def _draw_photograph(module: OpenPoseSsal, config: RunConfig, batch: PoseBatch, row: int, out: Path) -> None:
+    stride = module.config.network.downsampling
+    height, width = (side // stride * stride for side in batch.images.shape[-2:])
+    images = batch.images[..., :height, :width]
+    image = to_uint8(batch, row, config.data.mean, config.data.std)
+    output = module.network(images[row : row + 1])
+    targets = encode_targets(batch._replace(images=images), module.parts, module.config)
+    picture = cv2.copyMakeBorder(
+        image, 0, max(0, height - image.shape[0]), 0, max(0, width - image.shape[1]), cv2.BORDER_CONSTANT
+    )[:height, :width]
+    name = f"{int(batch.meta.image_id[row])}.jpg"
+    truth = draw_truth(image, batch, row, module.skeleton)
+    write_jpeg(out / f"stages-{name}", stage_sheet(picture, truth, output, targets, row))
+    write_jpeg(out / f"weights-{name}", weight_sheet(picture, truth, module, targets, row))
+
+
+def stage_sheet(picture: np.ndarray, truth: np.ndarray, output: Output, targets: Targets, row: int) -> np.ndarray:
+    """Fig. 6: the largest heatmap and the field of every cell, stage by stage, then the target's.
+
+    Args:
+        picture: u8 [H, W, 3], H and W multiples of f_d.
+        truth: u8 picture of the annotated people.
+        output: predictions of this photograph alone (B = 1).
+        targets: of its batch, where it is sample ``row``.
+    """
+    stages = len(output.heatmaps)
+    heat = [*output.heatmaps[:, 0, :-1].amax(1), targets.heatmaps[row, :-1].amax(0)]
+    fields = [*output.pafs[:, 0], targets.pafs[row]]
+    cells = [overlay(picture, values) for values in heat] + [truth]
+    cells += [overlay_field(picture, _strongest(field)) for field in fields] + [picture]
+    names = [*(f"stage {stage + 1}" for stage in range(stages)), "target"]
+    captions = [f"heatmaps, {name}" for name in names] + ["annotated"]
+    captions += [f"fields, {name}" for name in names] + ["photograph"]
+    return contact_sheet(cells, columns=stages + 2, cell=_CELL, captions=captions)
+
+
+def weight_sheet(
+    picture: np.ndarray, truth: np.ndarray, module: OpenPoseSsal, targets: Targets, row: int
+) -> np.ndarray:
+    """Figs. 8 and 9: weights of the fields' error around limbs, and of every stage's error where sides are confused."""
+    config, parts = module.config, module.parts
+    weight = SpatialAttention(config.salm_alpha)(targets.attention[row])
+    limbs = [*range(0, len(parts.limbs), 4), slice(None)]
+    cells, captions = [truth], ["annotated"]
+    for limb in limbs:
+        values = weight[limb].amax(0) if isinstance(limb, slice) else weight[limb]
+        cells.append(overlay(picture, (values - 1) / max(config.salm_alpha, 1e-6)))
+        ends = "all limbs" if isinstance(limb, slice) else " to ".join(parts.names[i] for i in parts.limbs[limb])
+        captions.append(f"{ends.replace('_', ' ')}, 1 to {float(values.max()):.1f}")
+    columns = len(cells)
+    partner = torch.tensor([*parts.part_partners, len(parts.names)])
+    fault = direction_fault(targets.heatmaps[row : row + 1] > config.offset_gate, partner)
+    betas = stage_factors(config.pdd_schedule.value, config.network.stages)
+    lightest = ProgressiveDirection(betas)(fault)[:, 0].amin(1)
+    for stage, beta in enumerate(betas):
+        cells.append(darken(picture, lightest[stage]))
+        captions.append(f"stage {stage + 1}: confused sides cost {beta:.2f}")
+    return contact_sheet(cells, columns=columns, cell=_CELL, captions=captions)
+
+
+def overlay(picture: np.ndarray, values: Tensor) -> np.ndarray:
+    """Values [h, w] in [0, 1] over ``picture``: warmer and more opaque is higher."""
+    level = np.clip(_resize(values, picture), 0, 1)
+    colors = cv2.cvtColor(cv2.applyColorMap((255 * level).astype(np.uint8), cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    return _blend(picture, colors, 0.25 + 0.6 * level)
+
+
+def overlay_field(picture: np.ndarray, field: Tensor) -> np.ndarray:
+    """Vectors [2, h, w] over ``picture``: hue is direction, opacity length."""
+    x, y = (_resize(component, picture) for component in field)
+    length = np.clip(np.hypot(x, y), 0, 1)
+    hue = ((np.degrees(np.arctan2(y, x)) % 360) / 2).astype(np.uint8)
+    full = np.full_like(hue, 255)
+    colors = cv2.cvtColor(np.stack([hue, full, full], axis=-1), cv2.COLOR_HSV2RGB)
+    return _blend(picture, colors, 0.85 * length)
+
+
+def darken(picture: np.ndarray, weight: Tensor) -> np.ndarray:
+    """``picture`` multiplied by weights [h, w] in [0, 1]."""
+    return (picture * _resize(weight, picture, cv2.INTER_NEAREST)[..., None]).astype(np.uint8)
+
+
+def _strongest(fields: Tensor) -> Tensor:
+    """Of fields [L, 2, h, w] the longest vector of each cell, [2, h, w]."""
+    best = fields.norm(dim=1).argmax(0)
+    return fields.gather(0, best.expand(1, 2, -1, -1))[0]
+
+
+def _resize(values: Tensor, picture: np.ndarray, interpolation: int = cv2.INTER_CUBIC) -> np.ndarray:
+    height, width = picture.shape[:2]
+    resized = cv2.resize(values.float().cpu().numpy(), (width, height), interpolation=interpolation)
+    return np.clip(resized, -1, 1)
+
+
+def _blend(picture: np.ndarray, colors: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    weight = np.clip(opacity, 0, 1)[..., None]
+    return (picture * (1 - weight) + colors * weight).astype(np.uint8)
