@@ -39,10 +39,14 @@ class CocoDataModule(pl.LightningDataModule):
         config: see ``DataConfig``.
         skeleton: the keypoints the annotations must have.
         seed: of the order of samples and their augmentation.
+
+    Raises:
+        ValueError: a value of ``config`` makes no sense.
     """
 
     def __init__(self, config: DataConfig, skeleton: Skeleton, seed: int = 0) -> None:
         super().__init__()
+        config.validate()
         self.config = config
         self.skeleton = skeleton
         self.seed = seed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import List, Optional
@@ -171,3 +172,45 @@ class DataConfig:
     on_bad_annotation: OnBadAnnotation = OnBadAnnotation.error
     max_image_pixels: int = 100_000_000
     """Larger photographs are refused before they are decoded."""
+
+    def validate(self) -> None:
+        """Raises:
+        ValueError: a value makes no sense; one line that names the key and the rule.
+        """
+        drawn = self.augmentation
+        rules = (
+            ("size", self.size, self.size >= 1, "must be at least 1"),
+            ("max_size", self.max_size, self.max_size >= 1, "must be at least 1"),
+            ("train_size", self.train_size, _is_range(self.train_size, 1), "must be [low, high], from 1"),
+            ("pad_multiple", self.pad_multiple, self.pad_multiple >= 1, "must be at least 1"),
+            ("crop_size", self.crop_size, len(self.crop_size) == 2 and min(self.crop_size) >= 1, "is [height, width]"),
+            ("box_padding", self.box_padding, self.box_padding > 0, "must be positive"),
+            ("mean", self.mean, len(self.mean) == 3, "needs three values"),
+            ("std", self.std, len(self.std) == 3 and min(self.std) > 0, "needs three positive values"),
+            ("batch_size", self.batch_size, self.batch_size >= 1, "must be at least 1"),
+            ("val_batch_size", self.val_batch_size, self.val_batch_size >= 1, "must be at least 1"),
+            ("num_workers", self.num_workers, self.num_workers >= 0, "must not be negative"),
+            ("worker_timeout", self.worker_timeout, self.worker_timeout >= 0, "must not be negative; 0 waits for ever"),
+            ("limit_train", self.limit_train, self.limit_train is None or self.limit_train >= 1, "must be at least 1"),
+            ("limit_val", self.limit_val, self.limit_val is None or self.limit_val >= 1, "must be at least 1"),
+            ("max_image_pixels", self.max_image_pixels, self.max_image_pixels >= 1, "must be at least 1"),
+            ("augmentation.flip", drawn.flip, 0 <= drawn.flip <= 1, "is a probability"),
+            ("augmentation.rotation", drawn.rotation, drawn.rotation >= 0, "must not be negative"),
+            (
+                "augmentation.rotation_probability",
+                drawn.rotation_probability,
+                0 <= drawn.rotation_probability <= 1,
+                "is a probability",
+            ),
+            ("augmentation.scale", drawn.scale, _is_range(drawn.scale, 1e-3), "must be [low, high], positive"),
+            ("augmentation.shift", drawn.shift, drawn.shift >= 0, "must not be negative"),
+            ("augmentation.shift_pixels", drawn.shift_pixels, drawn.shift_pixels >= 0, "must not be negative"),
+            ("augmentation.color", drawn.color, 0 <= drawn.color <= 1, "must be in [0, 1]"),
+        )
+        for key, value, holds, rule in rules:
+            if not holds:
+                raise ValueError(f"data.{key}: {rule}, got {value}")
+
+
+def _is_range(values: Sequence[float], least: float) -> bool:
+    return len(values) == 2 and least <= values[0] <= values[1]

@@ -38,10 +38,11 @@ def rotation(degrees: float) -> Matrix:
 
 def compose(*matrices: Matrix) -> Matrix:
     """One map that applies ``matrices`` from left to right."""
-    result = np.eye(3)
+    result = identity()
     for matrix in matrices:
-        result = np.vstack([matrix, (0.0, 0.0, 1.0)]) @ result
-    return result[:2]
+        result = matrix[:, :2] @ result
+        result[:, 2] += matrix[:, 2]
+    return result
 
 
 def invert(matrix: Matrix) -> Matrix:
@@ -108,9 +109,12 @@ def covers_frame(matrix: Matrix, image_hw: tuple[int, int], hw: tuple[int, int])
 
 
 def _resize_of_frame(matrix: Matrix, image_hw: tuple[int, ...], hw: tuple[int, int]) -> str | None:
-    for kind, sign, offset in (("upright", 1.0, 0.0), ("mirrored", -1.0, float(hw[1]))):
-        exact = np.array([[sign * hw[1] / image_hw[1], 0.0, offset], [0.0, hw[0] / image_hw[0], 0.0]])
-        if np.allclose(matrix, exact, rtol=0.0, atol=1e-9 * max(hw)):
+    sx, sy = hw[1] / image_hw[1], hw[0] / image_hw[0]
+    for kind, exact in (
+        ("upright", ((sx, 0.0, 0.0), (0.0, sy, 0.0))),
+        ("mirrored", ((-sx, 0.0, hw[1]), (0.0, sy, 0.0))),
+    ):
+        if np.abs(matrix - exact).max() < 1e-9 * max(hw):
             return kind
     return None
 

@@ -244,7 +244,9 @@ def _data_config(overrides: list[str]) -> DataConfig:
     schema = OmegaConf.structured(_Overrides)
     for override in overrides:
         merge(schema, read_override(override), "command line")
-    return OmegaConf.to_object(schema).data  # type: ignore[union-attr]
+    config: DataConfig = OmegaConf.to_object(schema).data  # type: ignore[union-attr]
+    config.validate()
+    return config
 
 
 if __name__ == "__main__":

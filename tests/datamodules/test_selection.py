@@ -40,11 +40,11 @@ def test_files_that_are_not_used_need_not_be_there(root):
     assert train(root, on_bad_image=OnBadImage.skip) == [1, 3]
 
 
-def test_nothing_left(root):
+def test_nothing_left(root, write_coco):
     with pytest.raises(ValueError, match="no image to train on"):
         train(root, train_image_ids=[4])
     with pytest.raises(ValueError, match="no image to evaluate"):
-        val(root, limit_val=0)
+        validation_annotations(write_coco([], images={}), DataConfig(), COCO)
 
 
 def test_faults_are_counted_by_kind(root, write_coco, person):

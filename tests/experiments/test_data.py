@@ -86,6 +86,7 @@ def test_browse_draws_a_sheet(root, tmp_path, capsys):
     [
         (["data.sise=3"], "data.sise"),
         (["data.size=x"], "data.size"),
+        (["data.augmentation.scale=[2,1]"], "data.augmentation.scale: must be [low, high], positive, got [2.0, 1.0]"),
         (["--out", "sheet.doc"], "ends in .jpg"),
         (["--out", "/nowhere/sheet.jpg"], "could not be written"),
         (["--split", "test2017"], "no such annotation file"),
