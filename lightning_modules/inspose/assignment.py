@@ -54,7 +54,8 @@ def assign(
     reach = torch.minimum(half, center_radius * locations.strides.unsqueeze(-1))
     is_inside = (distance < reach).all(dim=-1)
     largest = (distance + half).amax(dim=-1)
-    limits = torch.tensor([-1.0, *size_limits, torch.inf], device=boxes.device)
+    # filled on the device: a list copied there would make the host wait
+    limits = torch.stack([boxes.new_full((), limit) for limit in (-1.0, *size_limits, torch.inf)])
     is_responsible = (largest >= limits[locations.levels]) & (largest <= limits[locations.levels + 1])
     area = 4 * half.prod(dim=-1)
     candidates = torch.where(is_inside & is_responsible & is_person.unsqueeze(-1), area, torch.inf)

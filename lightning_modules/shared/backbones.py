@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -51,6 +52,11 @@ class Backbone(nn.Module):
         _drop_unused_fusion(self.body, out_strides)
         self._frozen = _first_stages(self.body, config)
         self._freeze_batch_norm = config.freeze_batch_norm
+        if self._frozen and config.weights is None:
+            warnings.warn(
+                f"model.backbone: {config.frozen_stages} frozen stages keep random weights; set frozen_stages=0 or weights",
+                stacklevel=2,
+            )
         for module in self._frozen:
             for parameter in module.parameters(recurse=False):
                 parameter.requires_grad_(False)

@@ -187,6 +187,39 @@ def test_half_precision_outputs_are_summed_in_float32(make_batch: Make) -> None:
         assert terms[name].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def on(device: str, values: Any) -> Any:
+    if isinstance(values, torch.Tensor):
+        return values.detach().to(device)
+    return values if values is None else type(values)(*(on(device, value) for value in values))
+
+
+@pytest.mark.parametrize("changes", [{}, {"bbox_head": True, "map_stride": 16}, {"map_stride": 4}])
+def test_nothing_in_a_step_depends_on_values(make_batch: Make, changes: dict[str, Any]) -> None:
+    """Tensors without data pass: no value is read, no shape follows from one, so a device never waits for the host."""
+    config = Config(**changes)
+    batch, output = on("meta", make_batch()), on("meta", random_output((128, 160), boxes=config.bbox_head))
+    output = Output(*(None if value is None else value.requires_grad_() for value in output))
+    terms = Criterion(config, SHAPE)(output, encode_targets(batch, config), (128, 160))
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(value.grad is not None for value in output if value is not None)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_the_device_gives_the_hosts_terms_without_waiting_for_it(make_batch: Make) -> None:
+    config, criterion = Config(bbox_head=True), Criterion(Config(bbox_head=True), SHAPE)
+    batch, output = make_batch(), random_output((128, 160), boxes=True)
+    expected = criterion(output, encode_targets(batch, config), (128, 160))
+    there, outputs = on("cuda", batch), on("cuda", output)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = criterion(outputs, encode_targets(there, config), (128, 160))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for name, term in expected.items():
+        assert found[name].item() == pytest.approx(term.item(), rel=1e-4), name
+
+
 def test_two_processes_train_as_one_on_the_union(make_batch: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every process's gradient, averaged as DDP does, is the union's; one of the two sees nobody."""
     config = Config()

@@ -24,6 +24,7 @@ SWITCHES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 @pytest.mark.parametrize("changes", SWITCHES, ids=str)
 @pytest.mark.parametrize("people", [True, False])
 def test_no_switch_leaves_a_parameter_without_gradient(

@@ -38,6 +38,7 @@ def test_hrnet_has_no_weight_without_gradient() -> None:
     assert [name for name, p in backbone.named_parameters() if p.grad is None] == []
 
 
+@pytest.mark.filterwarnings("ignore:.*keep random weights")
 @pytest.mark.parametrize(
     ("name", "stages", "frozen", "trained"),
     [
@@ -61,6 +62,14 @@ def test_frozen_stages_keep_parameters_and_statistics(
     changed = {key for key, value in backbone.state_dict().items() if not torch.equal(value, before[key])}
     assert changed
     assert not any(key.startswith(tuple(f"body.{part}." for part in frozen)) for key in changed)
+
+
+def test_frozen_random_weights_are_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+    with torch.device("meta"):
+        Backbone(config(frozen_stages=0))
+        assert len(recwarn) == 0
+        with pytest.warns(UserWarning, match="2 frozen stages keep random weights"):
+            Backbone(config(frozen_stages=2))
 
 
 def test_frozen_batch_norm_trains_its_weights_only() -> None:
