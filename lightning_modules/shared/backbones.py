@@ -54,7 +54,7 @@ class Backbone(nn.Module):
         self._freeze_batch_norm = config.freeze_batch_norm
         if self._frozen and config.weights is None:
             warnings.warn(
-                f"model.backbone: {config.frozen_stages} frozen stages keep random weights; set frozen_stages=0 or weights",
+                f"model.backbone: {config.frozen_stages} frozen stages keep random weights; set frozen_stages=0",
                 stacklevel=2,
             )
         for module in self._frozen:
