@@ -128,7 +128,7 @@ def _print_table(report: dict[str, Any]) -> None:
 
     table = Table("row", title=f"{PAPERS[report['paper']].title}", title_justify="left")
     for name in ("parameters", "published", "GMACs", "published"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("input")
     table.add_column("note")
     for row in report["rows"]:
@@ -142,7 +142,7 @@ def _print_table(report: dict[str, Any]) -> None:
             row["input"],
             row["note"],
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _number(value: float | None, unit: float) -> str:

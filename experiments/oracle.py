@@ -147,7 +147,7 @@ def _print_table(report: dict[str, Any]) -> None:
     table = Table("row", title=title, title_justify="left")
     shown = [*FIGURES, *(key for key in MASK_FIGURES if key in report["rows"][0])]
     for name in (*shown, "mean error (px)", "found"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in report["rows"]:
         error, found = row["mean_error_px"], row["found"]
         table.add_row(
@@ -156,7 +156,7 @@ def _print_table(report: dict[str, Any]) -> None:
             "" if error is None else f"{error:.2f}",
             "" if found is None else f"{found:.1%}",
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import grid_sample
 
 from lightning_modules.graph_pcnn.config import Config
+from lightning_modules.shared.precision import full_precision
 
 _REJECTION_ROUNDS = 6
 """Candidates drawn per far point. The disk covers 3.7 % of the paper's maps: all fail once in 4e8 draws."""
@@ -176,7 +177,7 @@ def heat_at(heatmap: Tensor, position: Tensor) -> Tensor:
 def _bilinear(maps: Tensor, position: Tensor) -> Tensor:
     """f32 [B, C, H', W'] at f32 [B, P, Q, 2] -> f32 [B, C, P, Q]; in fp32 also under autocast."""
     limit = _limit(maps.shape[-2:], position)
-    with torch.autocast(maps.device.type, enabled=False):
+    with full_precision(maps.device):
         return grid_sample(
             maps.float(), position.float() * (2 / limit) - 1, mode="bilinear", padding_mode="border", align_corners=True
         )

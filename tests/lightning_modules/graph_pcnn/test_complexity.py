@@ -5,6 +5,7 @@ import torch
 from datamodules.skeleton import COCO
 from lightning_modules.graph_pcnn.complexity import rows
 from lightning_modules.graph_pcnn.config import Config
+from lightning_modules.shared.config import BackboneConfig
 
 
 def test_the_counts_of_all_rows():
@@ -25,3 +26,13 @@ def test_the_counts_of_all_rows():
     head = 17 * (2 * (256 * 256 + 256 + 2 * 256) + 2 * (256 * 2 + 2))
     assert counted["R50, head"] == counted["HRNet-W32, head"] == head
     assert counted["configured model"] == counted["R50, both feature maps"] + 3_608_832 + head
+
+
+def test_the_whole_model_is_counted_on_the_meta_device():
+    config = Config(backbone=BackboneConfig(name="resnet18", weights=None, frozen_stages=0))
+    row = rows(config, COCO)[-1]
+    with torch.device("meta"):
+        countable = row.build()
+        countable.forward()
+    assert row.row == "configured model"
+    assert countable.parameters > 11_000_000
