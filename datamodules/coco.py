@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +12,14 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from datamodules.annotations import Annotations
 from datamodules.collate import Collate
 from datamodules.config import DataConfig, Resize, View
 from datamodules.contracts import PoseBatch
 from datamodules.image_dataset import ImageDataset
-from datamodules.main_person_dataset import main_person_view
-from datamodules.person_dataset import PersonDataset
 from datamodules.sampler import EpochSampler
 from datamodules.selection import annotation_file, count_faults, training_annotations, validation_annotations
 from datamodules.skeleton import Skeleton
-
-DATASETS: dict[View, Callable[..., ImageDataset]] = {
-    View.image: ImageDataset,
-    View.person: PersonDataset,
-    View.main_person: main_person_view,
-}
-"""The dataset of each view, constructed as ``(annotations, config, skeleton, train=…, seed=…)``."""
+from datamodules.views import build_dataset
 
 
 class CocoDataModule(pl.LightningDataModule):
@@ -179,13 +169,6 @@ def progress(trainer: pl.Trainer) -> tuple[int, int]:
     batches = trainer.fit_loop.epoch_loop.batch_progress.current
     is_within = epochs.ready > epochs.processed
     return epochs.processed, batches.ready if is_within else 0
-
-
-def build_dataset(
-    annotations: Annotations, config: DataConfig, skeleton: Skeleton, *, train: bool, seed: int = 0
-) -> ImageDataset:
-    """The dataset of ``config.view``."""
-    return DATASETS[config.view](annotations, config, skeleton, train=train, seed=seed)
 
 
 def normalize(images: Tensor, input_hw: Tensor, mean: Tensor, std: Tensor) -> Tensor:

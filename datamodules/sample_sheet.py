@@ -12,32 +12,33 @@ from datamodules.collate import Collate
 from datamodules.config import DataConfig
 from datamodules.contracts import PoseBatch
 from datamodules.drawing import contact_sheet, draw_people, shade
-from datamodules.image_dataset import ImageDataset
 from datamodules.sampler import Draw
 from datamodules.skeleton import Skeleton
+from datamodules.views import build_dataset
 
 
 def sample_sheet(
     annotations: Annotations,
     config: DataConfig,
     skeleton: Skeleton,
-    numbers: list[int],
+    number: int,
     *,
     columns: int = 2,
     cell: int = 400,
     seed: int = 0,
 ) -> NDArray[np.uint8]:
-    """Training samples of the images ``numbers``, drawn and mirrored, as u8 [H, W, 3], RGB.
+    """Up to ``number`` training samples of ``config.view``, each beside its mirror twin, as u8 [H, W, 3], RGB.
 
     Keypoints and boxes are drawn as the network gets them, ignored regions are shaded.
 
     Args:
+        seed: chooses the samples and draws their augmentation.
         columns: pairs in a row.
         cell: longest side of one picture, pixels.
     """
     pictures, captions = [], []
     twins = [
-        ImageDataset(
+        build_dataset(
             annotations,
             replace(config, augmentation=replace(config.augmentation, flip=flip)),
             skeleton,
@@ -46,11 +47,11 @@ def sample_sheet(
         )
         for flip in (0.0, 1.0)
     ]
-    for number in numbers:
+    for index in np.random.default_rng(seed).permutation(len(twins[0]))[:number].tolist():
         for dataset, name in zip(twins, ("", ", mirrored"), strict=True):
-            batch = Collate(pad_multiple=4)([dataset[Draw(number, 0)]])
+            batch = Collate(pad_multiple=4)([dataset[Draw(index, 0)]])
             pictures.append(draw_batch(batch, skeleton))
-            captions.append(f"{annotations.image_ids[number]}{name}")
+            captions.append(f"{batch.meta.image_id.item()}{name}")
     return contact_sheet(pictures, columns * 2, cell=cell, captions=captions)
 
 

@@ -79,15 +79,16 @@ def browse(given: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     shown = np.setdiff1d(np.flatnonzero(annotations.labelled_per_image > 0), missing)
     if len(shown) == 0:
         raise ValueError(f"{file}: no photograph that is there shows a person with labelled keypoints")
-    chosen = np.random.default_rng(given.seed).permutation(shown)[: given.number].tolist()
-    sheet = sample_sheet(annotations, config, skeleton, chosen, columns=given.columns, seed=given.seed)
+    sheet = sample_sheet(
+        annotations.select(shown), config, skeleton, given.number, columns=given.columns, seed=given.seed
+    )
     if given.out.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
         raise ValueError(f"{given.out}: give --out a name that ends in .jpg, .png or .webp")
     if not cv2.imwrite(str(given.out), sheet[..., ::-1]):
         raise ValueError(f"{given.out}: could not be written; does its folder exist?")
     if not given.json:
-        print(f"{given.out}: {len(chosen)} samples of {split}, each beside its mirror twin")
-    return 0, {"out": str(given.out), "split": split, "image_ids": annotations.image_ids[chosen].tolist()}
+        print(f"{given.out}: samples of {split}, each beside its mirror twin")
+    return 0, {"out": str(given.out), "split": split, "view": config.view.value}
 
 
 def make(given: argparse.Namespace) -> tuple[int, dict[str, Any]]:
