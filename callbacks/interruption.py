@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -37,6 +38,7 @@ class Interruption(pl.Callback):
         self.checkpoints = checkpoints
         self.signum: int | None = None
         self._is_stopping = False
+        self._process = os.getpid()
         self._handlers: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -72,12 +74,14 @@ class Interruption(pl.Callback):
             raise Interrupted(self.signum or signal.SIGINT)
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a DataLoader's worker: Ctrl-C reaches it too, and it has work to do
+            return
         if self.signum is not None and signum == signal.SIGINT:
             raise KeyboardInterrupt
         if self.signum is None:
             hint = "; once more to stop at once" if signum == signal.SIGINT else ""
             print(f"{signal.Signals(signum).name}: stopping after this step{hint}", file=sys.stderr, flush=True)
-        self.signum = signum
+            self.signum = signum
 
     def _is_agreed(self, trainer: pl.Trainer) -> bool:
         if trainer.world_size == 1:

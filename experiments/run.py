@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
 import json
 import os
 import sys
@@ -135,25 +136,43 @@ def _abandon(session: Any) -> None:
 
 
 def _is_plain(error: Exception) -> bool:
-    """Whether the message alone tells the user what to do: errors our own code raises on purpose, and the disk's."""
+    """Whether the message alone tells the user what to do: errors our own code raises on purpose, and the machine's."""
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     from callbacks.nan_guard import NonFiniteLoss
 
-    if isinstance(error, (NonFiniteLoss, MisconfigurationException, OSError)):
+    if isinstance(error, (NonFiniteLoss, MisconfigurationException, OSError)) or _worker_line(error):
         return True
-    frames = traceback.extract_tb(error.__traceback__)
     ours = Path(__file__).parents[1]
-    is_ours = bool(frames) and ours in Path(frames[-1].filename).parents and ".venv" not in frames[-1].filename
-    return isinstance(error, ValueError) and is_ours
+    packages = {path.parent.name for path in ours.glob("*/__init__.py")}
+    frames = traceback.extract_tb(error.__traceback__)
+    raised_here = bool(frames) and Path(frames[-1].filename).is_relative_to(ours) and ".venv" not in frames[-1].filename
+    return isinstance(error, ValueError) and (raised_here or type(error).__module__.split(".")[0] in packages)
+
+
+def _worker_line(error: Exception) -> str | None:
+    """What a DataLoader has to say about its workers, in one line; None for any other error."""
+    text = str(error)
+    if isinstance(error, RuntimeError) and text.startswith("DataLoader"):
+        return f"{text}: the system ended it, mostly for want of memory (fewer data.num_workers), or it hung"
+    if isinstance(error, (ValueError, OSError)) and text.startswith("Caught ") and "in DataLoader worker" in text:
+        return text.strip().splitlines()[-1].split(": ", 1)[-1]
+    return None
 
 
 def _tell(error: Exception | str, report: dict[str, Any], code: int) -> int:
-    message = " ".join(str(error).split()) or type(error).__name__
+    text = str(error) if isinstance(error, str) else _worker_line(error) or str(error)
+    message = " ".join(text.split()) or type(error).__name__
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        message = (
+            f"no space left on the disk of {report['directory']}; earlier checkpoints are whole, --resume continues"
+        )
     report["error"] = message
     rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
-    if is_first_process() or not isinstance(error, (ConfigError, str)):
-        _say(message if isinstance(error, str) else f"error: {message}" if rank == "0" else f"rank {rank}: {message}")
+    if is_first_process():
+        _say(message if isinstance(error, str) else f"error: {message}")
+    elif not isinstance(error, str) and code != REFUSED:  # what is refused is refused on every rank alike
+        _say(f"rank {rank}: {message}")
     return code
 
 

@@ -66,7 +66,8 @@ def open_run_directory(config: RunConfig, *, resume: bool) -> tuple[RunDirectory
 
     Without a ``name`` the folder is ``<preset or "recipe">-<fingerprint>``. Where that is taken, a new run gets the
     next free ``…-2``, ``…-3``; a resumed one continues the newest of them that is not finished. A ``name`` that was
-    given is never changed: if it is taken, the run is refused.
+    given is never changed: if it is taken, the run is refused. A folder in
+    which nothing was trained is free.
 
     Returns:
         The locked folder, and a line for the user where something about it is worth knowing.
@@ -114,17 +115,21 @@ def write_config(directory: RunDirectory, config: RunConfig) -> Path:
 
 
 def _taken(config: RunConfig) -> tuple[Path, str, list[Path]]:
-    """Parent, name, and the existing folders of that name (and, where none was given, its numbered siblings)."""
+    """Parent, name, and the runs of that name there are (where none was given, its numbered siblings too)."""
     parent = Path(config.output.root).absolute() / config.paper
     base = config.name or f"{config.preset or 'recipe'}-{fingerprint(config)}"
     taken: list[Path] = []
     path = parent / base
-    while path.exists():
+    while _holds_a_run(path):
         taken.append(path)
         if config.name is not None:
             break
         path = parent / f"{base}-{len(taken) + 1}"
     return parent, base, taken
+
+
+def _holds_a_run(path: Path) -> bool:
+    return (path / "result.json").exists() or any(path.glob("*.ckpt"))
 
 
 def _lock(path: Path) -> RunDirectory:
@@ -140,8 +145,8 @@ def _lock(path: Path) -> RunDirectory:
     lock.truncate(0)
     lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
     lock.flush()
-    state = _read_state(path)
-    directory = RunDirectory(path, state.get("run_id") or secrets.token_hex(4), lock)
+    run_id = _read_state(path).get("run_id") if _holds_a_run(path) else None
+    directory = RunDirectory(path, run_id or secrets.token_hex(4), lock)
     directory.note("running")
     os.environ[DIRECTORY_VARIABLE] = str(path)
     return directory

@@ -191,6 +191,20 @@ def test_mistakes_are_one_line_and_end_before_training(run: Any, capsys: pytest.
         assert not any("Traceback" in line for line in err)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_photograph_is_one_line_also_from_a_worker(
+    run: Any, tiny_coco: Path, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for image in range(1, 11):
+        file = tiny_coco / "train2017" / f"{image}.png"
+        file.write_bytes(file.read_bytes()[:300])
+    assert run("--name", "damaged", f"data.num_workers={workers}") == 2
+    err = capsys.readouterr().err
+    assert "truncated or damaged" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert run("--name", "damaged", "data.train_split=val2017") == 0  # nothing was trained there
+
+
 def test_two_processes_score_like_one(run: Any, toy: Any, tiny_coco: Path, tmp_path: Path) -> None:
     """Seven images over two ranks, four samples a step either way; stdout is one JSON object."""
     command = [sys.executable, str(Path(toy.__file__)), "--paper", "toy", "--json", f"data.root={tiny_coco}"]

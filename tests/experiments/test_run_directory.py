@@ -70,6 +70,7 @@ def test_the_run_id_lasts_over_resumption_and_the_newest_unfinished_run_is_resum
     assert second.run_id != first.run_id
     second_id = second.run_id
     write_config(second, settings)
+    (second.path / "last.ckpt").touch()
     del second, first  # a process that ends lets go of its locks
     resumed, line = open_run_directory(settings, resume=True)
     assert (resumed.path.name[-2:], resumed.run_id, line) == ("-2", second_id, None)
@@ -79,11 +80,22 @@ def test_the_run_id_lasts_over_resumption_and_the_newest_unfinished_run_is_resum
     assert "is not finished (--resume continues it)" in line
 
 
+def test_a_folder_in_which_nothing_was_trained_is_used_again(tmp_path: Path) -> None:
+    directory, _ = open_run_directory(config(tmp_path, "name=mine"), resume=False)
+    write_config(directory, config(tmp_path, "name=mine"))
+    first_id = directory.run_id
+    del directory
+    again, line = open_run_directory(config(tmp_path, "name=mine", "seed=1"), resume=False)
+    assert (again.path.name, line) == ("mine", None)
+    assert again.run_id != first_id
+
+
 def test_other_ranks_find_the_folder_of_the_first(tmp_path: Path) -> None:
     settings = config(tmp_path)
     first, _ = open_run_directory(settings, resume=False)
     assert join_run_directory(settings).path == first.path  # told by the first process
     os.environ.pop(DIRECTORY_VARIABLE)
+    (first.path / "last.ckpt").touch()
     assert join_run_directory(settings).path == first.path  # found as the one to resume
 
 
@@ -91,6 +103,7 @@ def test_only_machine_settings_may_change_on_resumption(tmp_path: Path) -> None:
     settings = config(tmp_path, "name=mine")
     directory, _ = open_run_directory(settings, resume=False)
     write_config(directory, settings)
+    (directory.path / "last.ckpt").touch()
     del directory
     with pytest.raises(RunDirectoryError, match=r"was started with seed=0, not 1; resume it as it was"):
         open_run_directory(config(tmp_path, "name=mine", "seed=1"), resume=True)
