@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from datamodules.synthetic.brushes import ellipse, gradient
+from datamodules.synthetic.brushes import ellipse, gradient, grain
 from datamodules.synthetic.chance import choose
 from datamodules.synthetic.indoors import room
 from datamodules.synthetic.outdoors import beach, court, park, street
@@ -37,8 +37,8 @@ def paint_place(rng: np.random.Generator, place: Place, size: int, horizon: floa
         u8 [size, size, 3], RGB.
     """
     image = place.paint(rng, size, horizon)
-    stains = cv2.resize(rng.normal(0, rng.uniform(1, 6), (24, 24)).astype(np.float32), (size, size))
-    image = cv2.add(image, cv2.merge([stains, stains, stains]), dtype=cv2.CV_8U)
+    stains = rng.normal(0, rng.uniform(1, 6), (24, 24)).astype(np.float32)
+    grain(image, np.rint(cv2.resize(stains, (size, size))).astype(np.int16))
     if rng.random() < 0.4:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.002, 0.016) * size)
     return image

@@ -28,12 +28,16 @@ def tone(color: Color, factor: float) -> Color:
     return r, g, b
 
 
+def grain(image: np.ndarray, change: np.ndarray) -> None:
+    """Add to every channel, i16 [h, w]."""
+    cv2.add(image, cv2.merge([change, change, change]), dst=image, dtype=cv2.CV_8U)
+
+
 def ground(rng: np.random.Generator, image: np.ndarray, horizon: float, color: Color) -> None:
     size, top = image.shape[0], round(horizon)
     if top >= size:
         return
     image[top:] = gradient(size, np.array(tone(color, 0.86)), np.array(tone(color, 1.1)))[top:]
-    specks = rng.integers(0, 256, (size - top, size), dtype=np.uint8)
-    depth = np.linspace(0.03, 0.12, size - top)[:, None]
-    change = (specks.astype(np.float32) - 128) * depth
-    image[top:] = np.clip(image[top:] + change[..., None], 0, 255)
+    specks = rng.integers(0, 256, (size - top, size), dtype=np.uint8).astype(np.int16) - 128
+    nearness = np.linspace(8, 31, size - top).astype(np.int16)[:, None]
+    grain(image[top:], specks * nearness // 256)

@@ -8,9 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from datamodules.synthetic.anatomy import Body, sample_body
+from datamodules.synthetic.canvas import SUPERSAMPLE
 from datamodules.synthetic.chance import choose
 from datamodules.synthetic.coat import Light
 from datamodules.synthetic.poses import Pose, sample_pose
+from datamodules.synthetic.rig import Rig, solve
+from datamodules.synthetic.solids import Camera
 from datamodules.synthetic.wardrobe import Look, sample_look
 
 
@@ -28,7 +31,6 @@ class Actor(NamedTuple):
     foot: float
     """Where the lowest point of the body lies, pixels of the picture."""
     is_labelled: bool = True
-    is_crowd: bool = False
     is_blurred: bool = False
 
 
@@ -77,11 +79,12 @@ def sample_cast(
         places.append(float(x))
         foot = horizon + height * eye_level * rng.uniform(0.92, 1.08)
         foot = min(foot, size * 0.98) if height < 0.6 * size and rng.random() < 0.8 else foot
-        cast.append(_sample_actor(rng, height, x * size, foot))
+        actor = sample_actor(rng, height, x * size, foot)
+        cast.append(actor._replace(height=max(height, min_height * size / actor.body.stature)))
     if count and min_height == 0 and rng.random() < 0.1:
         height = rng.uniform(0.06, 0.16) * size
         x = rng.uniform(0, 1) * size
-        blurred = _sample_actor(rng, height, x, horizon + height * eye_level)
+        blurred = sample_actor(rng, height, x, horizon + height * eye_level)
         cast.append(blurred._replace(is_labelled=False, is_blurred=True))
     return sorted(cast, key=lambda actor: actor.height)
 
@@ -91,7 +94,7 @@ def _freest(options: np.ndarray, places: list[float]) -> float:
     return float(options[int(distances.argmax())])
 
 
-def _sample_actor(rng: np.random.Generator, height: float, x: float, foot: float) -> Actor:
+def sample_actor(rng: np.random.Generator, height: float, x: float, foot: float) -> Actor:
     body = sample_body(rng)
     kind = choose(rng, [0.5, 0.11, 0.11, 0.13, 0.15])  # front, profiles, back, any
     heading = [rng.normal(0, 32), rng.normal(-80, 18), rng.normal(80, 18), rng.normal(180, 32), rng.uniform(-180, 180)]
@@ -99,15 +102,16 @@ def _sample_actor(rng: np.random.Generator, height: float, x: float, foot: float
     return Actor(body, sample_pose(rng), look, float(heading[kind]), height, float(x), float(foot))
 
 
-def sample_crowd(rng: np.random.Generator, size: int, horizon: float) -> list[Actor]:
-    """Rows of small people, closely packed."""
-    height = rng.uniform(0.07, 0.12) * size
-    left, width = rng.uniform(-0.1, 0.5) * size, rng.uniform(0.3, 0.7) * size
-    crowd = []
-    for row in range(int(rng.integers(1, 4))):
-        for x in np.arange(left, left + width, height * 0.46):
-            at = x + rng.normal(0, 0.08) * height
-            foot = horizon + height * (0.4 + 0.3 * row) + rng.normal(0, 0.04) * height
-            tall = height * (1 + 0.06 * row)
-            crowd.append(_sample_actor(rng, tall, at, foot)._replace(is_labelled=False, is_crowd=True))
-    return crowd
+def enter(actor: Actor, stage: Stage, size: int) -> tuple[Rig, Camera]:
+    """Pose an actor and aim the camera so that they stand where they should."""
+    rig = solve(actor.body, actor.pose, actor.heading, stage.elevation)
+    cos, sin = math.cos(math.radians(stage.roll)), math.sin(math.radians(stage.roll))
+    scale = actor.height * actor.body.stature * SUPERSAMPLE
+    points = np.concatenate(
+        [rig.toes, rig.heels, rig.fingers, rig.knees, rig.hips, rig.elbows, rig.on_head(0, 0.5, 0)[None]]
+    )
+    lowest = float(points[:, 1].min()) - 0.03
+    centre = size * SUPERSAMPLE / 2
+    x = actor.x * SUPERSAMPLE - centre - scale * float(points[:, 0].mean())
+    y = actor.foot * SUPERSAMPLE - centre + scale * lowest
+    return rig, Camera(scale, centre + cos * x - sin * y, centre + sin * x + cos * y, stage.distance, cos, sin)

@@ -26,7 +26,7 @@ try:
 except ImportError:  # not on Windows; the rename at the end keeps concurrent writers apart there
     fcntl = None  # type: ignore[assignment]
 
-VERSION = 3
+VERSION = 4
 """Raised with every change of the pictures, so that no cache is mistaken for another."""
 SPLITS = ("train2017", "val2017")
 _JPEG_QUALITY = 92

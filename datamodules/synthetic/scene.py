@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import cv2
@@ -11,11 +10,12 @@ import numpy as np
 from datamodules.skeleton import COCO
 from datamodules.synthetic.backdrop import paint_place, sample_place
 from datamodules.synthetic.canvas import SUPERSAMPLE, Canvas
-from datamodules.synthetic.cast import Actor, Stage, sample_cast, sample_crowd, sample_stage
+from datamodules.synthetic.cast import Actor, Stage, enter, sample_cast, sample_stage
+from datamodules.synthetic.crowd import CROWD, paint_crowd
 from datamodules.synthetic.figure import dress
 from datamodules.synthetic.palette import sample_vivid
 from datamodules.synthetic.props import add_distractors, add_obstacle
-from datamodules.synthetic.rig import Rig, solve
+from datamodules.synthetic.rig import Rig
 from datamodules.synthetic.solids import Camera
 from datamodules.synthetic.visibility import joints_of, visibility_of
 from datamodules.synthetic.wardrobe import Material
@@ -59,10 +59,9 @@ def render_scene(rng: np.random.Generator, size: int, *, max_people: int = 6, mi
     place = sample_place(rng)
     canvas = Canvas(_rolled(paint_place(rng, place, size, horizon), stage.roll), stage.light)
     add_distractors(rng, canvas, horizon * SUPERSAMPLE)
-    actors = sample_cast(rng, size, horizon, max_people, min_height)
     if place.is_open and min_height == 0 and rng.random() < 0.13:
-        actors = sample_crowd(rng, size, horizon) + actors
-    people = play(canvas, stage, actors, rng)
+        paint_crowd(rng, canvas, stage, horizon)
+    people = play(canvas, stage, sample_cast(rng, size, horizon, max_people, min_height), rng)
     return Scene(_developed(rng, canvas.picture()), people)
 
 
@@ -84,14 +83,14 @@ def play(canvas: Canvas, stage: Stage, actors: list[Actor], rng: np.random.Gener
     size = canvas.owner.shape[0] // SUPERSAMPLE
     played = []
     for number, actor in enumerate(actors, start=1):
-        rig, camera = _enter(actor, stage, size)
+        rig, camera = enter(actor, stage, size)
         _drop_shadow(canvas, rig, camera)
         seat = Material(sample_vivid(rng, dark=True)) if actor.pose.seated else None
         dress(rig, actor.look, camera, number, seat).paint(canvas)
         played.append(_Played(number, actor, rig, camera, int(np.count_nonzero(canvas.owner >> 6 == number))))
         if actor.is_blurred:
             _defocus(canvas, number, camera)
-        if not actor.is_crowd and rng.random() < 0.1:
+        if rng.random() < 0.1:
             x, foot = camera.project(np.array([rng.normal(0, 0.25), 0.0, 0.0]))
             below = SUPERSAMPLE * actor.foot + 0.04 * camera.scale
             add_obstacle(rng, canvas, np.array([x, max(foot, below)]), camera.scale)
@@ -101,37 +100,27 @@ def play(canvas: Canvas, stage: Stage, actors: list[Actor], rng: np.random.Gener
 def _labelled(canvas: Canvas, played: list[_Played]) -> list[Person]:
     people = []
     size = canvas.owner.shape[0] // SUPERSAMPLE
-    free, crowd = np.ones((size, size), bool), np.zeros((size, size), bool)
+    who, free = canvas.owner >> 6, np.ones((size, size), bool)
     for number, actor, rig, camera, painted in reversed(played):
-        mine = (canvas.owner >> 6 == number).view(np.uint8)
-        covered = mine[::2, ::2] + mine[1::2, ::2] + mine[::2, 1::2] + mine[1::2, 1::2]
-        mask = (covered >= 2) & free  # at least half of the pixel, and the nearer one's where two share it
-        free &= ~mask
-        if actor.is_crowd:
-            crowd |= mask
-        elif np.count_nonzero(mask) >= _FEWEST_PIXELS:
+        mine = who == number
+        mask = _halved(mine, free)
+        if np.count_nonzero(mask) >= _FEWEST_PIXELS:
             tall = actor.height * actor.body.stature >= _SMALLEST_LABELLED * size
             recognisable = bool(np.count_nonzero(mine) >= _LEAST_VISIBLE * painted)
-            people.append(_label(canvas, rig, camera, number, mask, actor.is_labelled and tall and recognisable))
+            is_labelled = actor.is_labelled and tall and recognisable
+            people.append(_label(canvas, rig, camera, number, mask, is_labelled))
     people.reverse()
+    crowd = _halved(who == CROWD, free)
     if crowd.any():
         people.append(Person(np.zeros((17, 2)), np.zeros(17, np.uint8), crowd, is_crowd=True))
     return people
 
 
-def _enter(actor: Actor, stage: Stage, size: int) -> tuple[Rig, Camera]:
-    """Pose an actor and aim the camera so that they stand where they should."""
-    rig = solve(actor.body, actor.pose, actor.heading, stage.elevation)
-    cos, sin = math.cos(math.radians(stage.roll)), math.sin(math.radians(stage.roll))
-    scale = actor.height * actor.body.stature * SUPERSAMPLE
-    points = np.concatenate(
-        [rig.toes, rig.heels, rig.fingers, rig.knees, rig.hips, rig.elbows, rig.on_head(0, 0.5, 0)[None]]
-    )
-    lowest = float(points[:, 1].min()) - 0.03
-    centre = size * SUPERSAMPLE / 2
-    x = actor.x * SUPERSAMPLE - centre - scale * float(points[:, 0].mean())
-    y = actor.foot * SUPERSAMPLE - centre + scale * lowest
-    return rig, Camera(scale, centre + cos * x - sin * y, centre + sin * x + cos * y, stage.distance, cos, sin)
+def _halved(mine: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Pixels of the picture of which at least half is ``mine`` and which are ``free``; takes them out of ``free``."""
+    mask = (cv2.resize(mine.view(np.uint8) * 128, free.shape[::-1], interpolation=cv2.INTER_AREA) >= 64) & free
+    free &= ~mask
+    return mask
 
 
 def _drop_shadow(canvas: Canvas, rig: Rig, camera: Camera) -> None:

@@ -10,8 +10,9 @@ from datamodules.skeleton import COCO
 from datamodules.synthetic import Person, Scene, render_scene
 from datamodules.synthetic.anatomy import Body, sample_body
 from datamodules.synthetic.canvas import Canvas
-from datamodules.synthetic.cast import Actor, Stage
+from datamodules.synthetic.cast import Actor, Stage, sample_cast
 from datamodules.synthetic.coat import Light
+from datamodules.synthetic.crowd import CROWD, paint_crowd
 from datamodules.synthetic.poses import Arm, Leg, Pose, sample_pose
 from datamodules.synthetic.rig import solve
 from datamodules.synthetic.scene import play
@@ -213,16 +214,35 @@ def test_the_cameras_roll_turns_joints_about_the_centre() -> None:
     assert np.allclose(rolled.keypoints[both], expected[both], atol=1e-6)
 
 
-def test_too_small_blurred_and_crowding_people_have_no_keypoints() -> None:
+def test_too_small_and_blurred_people_have_no_keypoints() -> None:
     _, (small,) = perform(actor(height=9))
     _, (blurred,) = perform(actor()._replace(is_labelled=False, is_blurred=True))
     assert small.mask.any()
     assert not small.visibility.any()
     assert not blurred.visibility.any()
-    crowd = [actor(x=x, height=20)._replace(is_crowd=True) for x in (30, 40, 50)]
-    _, people = perform(*crowd, actor(x=90))
+
+
+def test_a_crowd_is_one_region_behind_the_people() -> None:
+    canvas = Canvas(np.full((2 * SIZE, 2 * SIZE, 3), 160, np.uint8), STAGE.light)
+    paint_crowd(np.random.default_rng(1), canvas, STAGE, horizon=90.0)
+    alone = canvas.owner[::2, ::2] >> 6 == CROWD
+    people = play(canvas, STAGE, [actor()], NoObstacles())  # type: ignore[arg-type]
     assert [person.is_crowd for person in people] == [False, True]
-    assert people[1].mask[:, 25:55].any()
+    crowd = people[1]
+    assert not crowd.visibility.any()
+    assert alone.sum() > crowd.mask.sum() > 100
+    rows = np.flatnonzero(crowd.mask.any(axis=1))
+    assert 75 < rows[0] < rows[-1] < 115
+    assert (canvas.picture()[crowd.mask] != 160).any(axis=1).mean() > 0.95
+
+
+def test_the_least_height_holds_for_children_too() -> None:
+    heights = []
+    for seed in range(30):
+        cast = sample_cast(np.random.default_rng([3, seed]), SIZE, 50.0, max_people=4, min_height=0.5)
+        heights += [person.height * person.body.stature / SIZE for person in cast]
+    assert min(heights) == pytest.approx(0.5)
+    assert max(heights) > 1
 
 
 @pytest.mark.parametrize("heading", [0.0, 25.0, -160.0])
