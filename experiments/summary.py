@@ -23,7 +23,8 @@ def print_summary(report: dict[str, Any], console: Console | None = None) -> Non
         table.add_row(*("–" if value is None else f"{100 * value:.1f}" for value in figures.values()))
         console.print(table)
     train = report["train"]
-    console.print(f"best of {train['epochs']} epochs at step {train['best_step']}, {duration(report['wall_time_s'])}")
+    epochs = f"{train['epochs']} epoch{'s' if train['epochs'] != 1 else ''}"
+    console.print(f"best of {epochs} at step {train['best_step']}, {duration(report['wall_time_s'])}")
     for label, path in (("result", report["result"]), ("pictures", report["pictures"])):
         if path:
             console.print(f"{label:<9}{_short(path)}")
