@@ -4,6 +4,9 @@ UV_VERSION = 0.13.9
 BIN = .venv/bin
 # Imports are compiled once at installation; a shell that forbids bytecode would double every start-up.
 unexport PYTHONDONTWRITEBYTECODE
+# A busy machine is slow to compile and to download; that is no reason to give up.
+export UV_COMPILE_BYTECODE_TIMEOUT = 900
+export UV_HTTP_TIMEOUT = 300
 
 .PHONY: setup demo test lint format lock bench
 
