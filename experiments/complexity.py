@@ -126,23 +126,27 @@ def _print_table(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("row", title=f"{PAPERS[report['paper']].title}", title_justify="left")
-    for name in ("parameters", "published", "GMACs", "published"):
+    table = Table(title=PAPERS[report["paper"]].title, title_justify="left")
+    table.add_column("row")
+    for name in ("parameters", "paper", "GMACs", "paper"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("input")
-    table.add_column("note")
+    table.add_column("note", justify="right", no_wrap=True)
+    notes: dict[str, int] = {}
     for row in report["rows"]:
         published = row["published"] or {}
+        note = "; ".join(text for text in (row["input"], row["note"]) if text)
         table.add_row(
             row["row"],
             f"{row['parameters']:,}",
             _number(published.get("parameters"), 1),
             _number(row["macs"], 1e9),
             _number(published.get("macs"), 1e9),
-            row["input"],
-            row["note"],
+            str(notes.setdefault(note, len(notes) + 1)) if note else "",
         )
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    for note, number in notes.items():
+        console.print(f"{number:2d}  {note}", highlight=False)
 
 
 def _number(value: float | None, unit: float) -> str:

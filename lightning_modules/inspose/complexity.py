@@ -37,8 +37,8 @@ def rows(config: Config, skeleton: Skeleton) -> list[CountedRow]:
         CountedRow(
             f"KP-Net, depth {depth}",
             partial(_kp_nets, KPNetShape(config.kpnet_channels, depth, skeleton.num_keypoints), 1),
-            f"stride-8 map of {image}",
-            "parameters are generated, not stored",
+            f"{image} at stride 8",
+            "generated, not stored",
         )
         for depth in (1, 2, 3, 4)
     ]
@@ -48,9 +48,9 @@ def rows(config: Config, skeleton: Skeleton) -> list[CountedRow]:
             CountedRow(f"{name}, inference", partial(_model, other, skeleton, False), image, "without KP-Nets")
         )
     found += [
-        CountedRow("configured model, inference", partial(_model, config, skeleton, False), image, "without KP-Nets"),
+        CountedRow("as configured, inference", partial(_model, config, skeleton, False), image, "without KP-Nets"),
         CountedRow(
-            "configured model, training", partial(_model, config, skeleton, True), image, "with the auxiliary heatmap"
+            "as configured, training", partial(_model, config, skeleton, True), image, "with the auxiliary heatmap"
         ),
         CountedRow(
             f"{config.max_candidates} KP-Nets",
@@ -59,13 +59,13 @@ def rows(config: Config, skeleton: Skeleton) -> list[CountedRow]:
                 KPNetShape(config.kpnet_channels, config.kpnet_depth, skeleton.num_keypoints),
                 config.max_candidates,
             ),
-            f"stride-8 map of {image}",
-            "what a crowded image adds at inference; generated",
+            f"{image} at stride 8",
+            "a crowded image",
         ),
     ]
     for name, attribute in PARTS.items():
         note = "training only" if attribute == "heatmap_head" else ""
-        found.append(CountedRow(f"part: {name}", partial(_part, config, skeleton, attribute), "parameters only", note))
+        found.append(CountedRow(f"part: {name}", partial(_part, config, skeleton, attribute), "", note))
     return found
 
 

@@ -23,5 +23,5 @@ class CountedRow(NamedTuple):
     build: Callable[[], Countable]
     """Called within ``torch.device("meta")``: no memory, no weights."""
     input: str
-    """What ``forward`` is given, in words."""
+    """What ``forward`` is given, in words; empty where nothing is run."""
     note: str = ""

@@ -14,8 +14,8 @@ def test_parameters_of_every_row() -> None:
         "R50, inference": 34_829_740,
         "R101, inference": 53_821_868,
         "HRNet-W32, inference": 39_809_900,
-        "configured model, inference": 34_829_740,
-        "configured model, training": 34_829_740 + 1_219_857,
+        "as configured, inference": 34_829_740,
+        "as configured, training": 34_829_740 + 1_219_857,
         "500 KP-Nets": 500 * 313,
         "part: pyramid": 3_868_672,
         "part: classification head": 2_363_649,
@@ -34,5 +34,5 @@ def test_a_branch_that_is_switched_off_counts_nothing() -> None:
     with torch.device("meta"):
         counted = {row.row: row.build for row in rows(Config(heatmap=False), COCO)}
         assert counted["part: auxiliary heatmap"]().parameters == 0
-        training = counted["configured model, training"]().parameters
-        assert training == counted["configured model, inference"]().parameters == 34_829_740
+        training = counted["as configured, training"]().parameters
+        assert training == counted["as configured, inference"]().parameters == 34_829_740
