@@ -18,6 +18,7 @@ NOISE = (
     ".*ended before the epoch ended and your dataloader is not resumable.*",
     ".*No device id is provided via .init_process_group.*",
     ".*You called .self.log.*but have no logger configured.*",
+    ".*The .srun. command is available on your system but is not used.*",
 )
 
 
