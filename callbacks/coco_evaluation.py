@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch.distributed as dist
 
 from datamodules.contracts import PoseBatch, Predictions
 from datamodules.evaluator import CocoKeypointEvaluator
+from datamodules.keypoint_distance import MEAN_DISTANCE, KeypointDistance
+
+
+class Collector(Protocol):
+    """What collects its share on each rank."""
+
+    def state(self) -> Any: ...
+
+    def merge(self, state: Any) -> None: ...
+
+    def compute(self) -> dict[str, float]: ...
 
 
 class CocoEvaluation(pl.Callback):
     """Collects the ``Predictions`` that ``validation_step`` returns and logs ``val/AP`` and the other nine figures.
 
     A module of several stages names them in ``stages`` and returns ``Predictions`` by name; the last is its answer.
-    All are scored: ``val/AP`` is the answer's, and each stage has ``val/<stage>/AP`` and so on.
+    All are scored: ``val/AP`` is the answer's, and each stage has ``val/<stage>/AP`` and so on. Where people are given
+    by their ground-truth boxes, ``mean_distance_px`` is one more figure (``datamodules.keypoint_distance``).
 
-    The datamodule says what is scored: ``val_annotation_file``, ``val_image_ids`` and ``skeleton``; the module's
-    ``suppress``, if it has one, which people of one image are duplicates. Each rank collects its share; at the end all
-    enter one gathering a stage, rank 0 scores, and all get the same figures, so that whatever depends on them
-    (checkpoints above all) agrees everywhere.
+    The datamodule says what is scored: ``val_annotation_file``, ``val_image_ids``, ``skeleton`` and
+    ``val_people_are_given``; the module's ``suppress``, if it has one, which people of one image are duplicates. Each
+    rank collects its share; at the end all enter one gathering a stage, rank 0 scores, and all get the same figures,
+    so that whatever depends on them (checkpoints above all) agrees everywhere.
 
     Args:
         predictions_file: the last evaluation's people in COCO's result format; None writes none.
@@ -31,10 +44,12 @@ class CocoEvaluation(pl.Callback):
     def __init__(self, predictions_file: Path | None = None) -> None:
         self.predictions_file = predictions_file
         self.figures: dict[str, float] = {}
-        """Of the last evaluation, by the names of ``datamodules.evaluator.FIGURES``, and ``<stage>/AP`` before."""
+        """Of the last evaluation, by the names of ``datamodules.evaluator.FIGURES``, and of the stages before
+        ``<stage>/AP`` and ``<stage>/mean_distance_px``."""
         self.num_images = 0
         """Images the last evaluation was over."""
         self._evaluators: dict[str, CocoKeypointEvaluator] = {}
+        self._distances: dict[str, KeypointDistance] = {}
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._evaluators:
@@ -46,9 +61,13 @@ class CocoEvaluation(pl.Callback):
                     skeleton=data.skeleton,
                     suppress=getattr(pl_module, "suppress", None),
                 )
+                if data.val_people_are_given:
+                    self._distances[stage] = KeypointDistance()
         for evaluator in self._evaluators.values():
             evaluator.reset()
             self.num_images = len(evaluator.image_ids)
+        for distance in self._distances.values():
+            distance.reset()
 
     def on_validation_batch_end(
         self,
@@ -62,36 +81,46 @@ class CocoEvaluation(pl.Callback):
         by_stage = {"": outputs} if isinstance(outputs, Predictions) else outputs
         for stage, predictions in by_stage.items():
             self._evaluators[stage].update(predictions)
+            if stage in self._distances:
+                self._distances[stage].update(predictions, batch)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        earlier: dict[str, float] = {}
+        by_stage: dict[str, dict[str, float]] = {}
         for stage, evaluator in self._evaluators.items():
-            self.figures = score_together(evaluator)
+            distance = [self._distances[stage]] if stage in self._distances else []
+            by_stage[stage] = score_together(evaluator, *distance)
             if stage:
-                pl_module.log_dict({f"val/{stage}/{name}": figure for name, figure in self.figures.items()})
-                earlier[f"{stage}/AP"] = self.figures["AP"]
-        pl_module.log_dict({f"val/{name}": figure for name, figure in self.figures.items()})
-        self.figures = self.figures | dict(list(earlier.items())[:-1])
+                pl_module.log_dict({f"val/{stage}/{name}": figure for name, figure in by_stage[stage].items()})
+        _, answer = by_stage.popitem()
+        pl_module.log_dict({f"val/{name}": figure for name, figure in answer.items()})
+        earlier = {
+            f"{stage}/{name}": figures[name]
+            for stage, figures in by_stage.items()
+            for name in ("AP", MEAN_DISTANCE)
+            if name in figures
+        }
+        self.figures = answer | earlier
         if self.predictions_file is not None and trainer.is_global_zero and not trainer.sanity_checking:
             self.predictions_file.write_text(json.dumps(evaluator.results()))
 
 
-def score_together(evaluator: CocoKeypointEvaluator) -> dict[str, float]:
+def score_together(*collectors: Collector) -> dict[str, float]:
     """The figures of all ranks' samples. Every rank must call it; an error on rank 0 is raised on all.
 
-    Afterwards rank 0's evaluator holds every sample.
+    Afterwards rank 0's collectors hold every sample.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return evaluator.compute()
+        return _compute(collectors)
     is_first = dist.get_rank() == 0
     states: list[Any] | None = [None] * dist.get_world_size() if is_first else None
-    dist.gather_object(evaluator.state(), states, dst=0)
+    dist.gather_object([collector.state() for collector in collectors], states, dst=0)
     answer: list[Any] = [None]
     if is_first:
         try:
-            for state in states or []:
-                evaluator.merge(state)
-            answer = [evaluator.compute()]
+            for of_rank in states or []:
+                for collector, state in zip(collectors, of_rank, strict=True):
+                    collector.merge(state)
+            answer = [_compute(collectors)]
         except Exception as error:  # the others must not wait for figures that never come
             answer = [error]
     dist.broadcast_object_list(answer, src=0)
@@ -99,3 +128,7 @@ def score_together(evaluator: CocoKeypointEvaluator) -> dict[str, float]:
         raise answer[0]
     figures: dict[str, float] = answer[0]
     return figures
+
+
+def _compute(collectors: Sequence[Collector]) -> dict[str, float]:
+    return {name: figure for collector in collectors for name, figure in collector.compute().items()}

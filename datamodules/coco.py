@@ -72,6 +72,11 @@ class CocoDataModule(pl.LightningDataModule):
         return _ready(self.val_set).annotations.image_ids.tolist()
 
     @property
+    def val_people_are_given(self) -> bool:
+        """Whether each validation sample is one labelled person, cut out around the ground truth's box."""
+        return self.config.view is View.person and self.config.detections.file is None
+
+    @property
     def num_train_samples(self) -> int:
         """After ``setup``."""
         return len(_ready(self.train_set))

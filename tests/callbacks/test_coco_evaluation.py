@@ -47,8 +47,9 @@ def ranks(monkeypatch: pytest.MonkeyPatch):
 
             def gather(state: Any, states: list[Any] | None, dst: int, rank: int = rank) -> None:
                 assert (states is not None) == (rank == dst == 0)
+                assert state == [evaluators[rank].state()]
                 if states is not None:
-                    states[:] = [evaluator.state() for evaluator in evaluators]
+                    states[:] = [[evaluator.state()] for evaluator in evaluators]
 
             def broadcast(values: list[Any], src: int, rank: int = rank) -> None:
                 if rank == src:
@@ -111,13 +112,13 @@ def trainer(tmp_path: Path) -> Any:
     }
     file = tmp_path / "annotations.json"
     file.write_text(json.dumps(content))
-    data = SimpleNamespace(val_annotation_file=file, val_image_ids=[7], skeleton=COCO)
+    data = SimpleNamespace(val_annotation_file=file, val_image_ids=[7], skeleton=COCO, val_people_are_given=False)
     return SimpleNamespace(datamodule=data, is_global_zero=True, sanity_checking=False)
 
 
-def evaluate(callback: CocoEvaluation, trainer: Any, module: Any, outputs: Any) -> dict[str, float]:
+def evaluate(callback: CocoEvaluation, trainer: Any, module: Any, outputs: Any, batch: Any = None) -> dict[str, float]:
     callback.on_validation_epoch_start(trainer, module)
-    callback.on_validation_batch_end(trainer, module, outputs, None, 0)  # type: ignore[arg-type]
+    callback.on_validation_batch_end(trainer, module, outputs, batch, 0)
     callback.on_validation_epoch_end(trainer, module)
     return module.logged
 
@@ -143,3 +144,23 @@ def test_stages_are_scored_by_name_and_the_last_is_the_answer(trainer: Any, tmp_
 def test_the_modules_suppression_is_asked(trainer: Any) -> None:
     module = OneStage(suppress=lambda keypoints, scores, areas: np.zeros(len(scores), dtype=bool))
     assert evaluate(CocoEvaluation(), trainer, module, predictions(0.0))["val/AP"] == 0.0
+
+
+def test_each_stage_has_its_distance_where_people_are_given(trainer: Any) -> None:
+    trainer.datamodule.val_people_are_given = True
+    truth = predictions(0.0).keypoints[..., :2]
+    seen = torch.full((1, 1, 17), 2)
+    meta = SimpleNamespace(sample_id=torch.tensor([7]), to_original=torch.eye(2, 3)[None])
+    batch = SimpleNamespace(persons=SimpleNamespace(keypoints=truth, visibility=seen), meta=meta)
+    callback, module = CocoEvaluation(), OneStage(stages=("stage1", "stage2"))
+    stages = {"stage1": predictions(12.0), "stage2": predictions(-3.0)}
+    for _ in range(2):  # an evaluation does not remember the one before
+        logged = evaluate(callback, trainer, module, stages, batch)
+        stages = {"stage1": predictions(12.0), "stage2": predictions(0.5)}
+    assert logged["val/stage1/mean_distance_px"] == callback.figures["stage1/mean_distance_px"] == pytest.approx(12.0)
+    assert logged["val/mean_distance_px"] == callback.figures["mean_distance_px"] == pytest.approx(0.5)
+    assert [name for name in callback.figures if name not in FIGURES] == [
+        "mean_distance_px",
+        "stage1/AP",
+        "stage1/mean_distance_px",
+    ]

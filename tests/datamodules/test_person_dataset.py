@@ -175,6 +175,18 @@ def test_batches_of_the_datamodule(write_coco, person):
     assert data.val_image_ids == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("config", "given"),
+    [
+        (DataConfig(view=View.person), True),
+        (DataConfig(view=View.person, detections=DetectionsConfig(file="boxes.json")), False),
+        (DataConfig(view=View.image), False),
+    ],
+)
+def test_people_are_given_by_ground_truth_boxes_alone(config, given):
+    assert CocoDataModule(config, COCO).val_people_are_given is given
+
+
 def test_an_unreadable_photograph_is_replaced_in_training(write_coco, person):
     people = [person(1, bbox=TALL), person(2, bbox=TALL, image_id=2)]
     root = write_coco(people, {1: (200, 300), 2: (200, 300)})

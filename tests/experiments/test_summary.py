@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from datamodules.evaluator import FIGURES
 from experiments.summary import print_summary
 
 
@@ -46,3 +47,28 @@ def test_mask_figures_have_a_table_of_their_own() -> None:
     assert "20.7" not in keypoints
     assert masks.split()[:2] == ["·", "segm"]
     assert "20.7" in masks
+
+
+def test_distances_are_pixels_and_the_table_fits_a_terminal() -> None:
+    report = {
+        "paper": "graph_pcnn",
+        "protocol": "val2017-flip-gt-boxes",
+        "figures": {
+            **dict.fromkeys(FIGURES, 0.5),
+            "mean_distance_px": 3.218,
+            "stage1/AP": 0.4,
+            "stage1/mean_distance_px": None,
+        },
+        "train": {"epochs": 2, "best_step": 5},
+        "wall_time_s": 16,
+        "result": None,
+        "pictures": None,
+    }
+    stream = io.StringIO()
+    print_summary(report, Console(file=stream, width=80))
+    _, last, first = stream.getvalue().split("AP_gt")
+    assert "…" not in last
+    assert last.split().count("(px)") == 1
+    assert [word for word in last.split() if "." in word and word[0].isdigit()] == ["50.0"] * 10 + ["3.22"]
+    assert "40.0" in first
+    assert "–" in first
