@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, List, Optional, Union
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from datamodules.config import DataConfig
 from experiments.merging import ConfigError, did_you_mean, merge, read_override, read_yaml_file
@@ -24,6 +25,7 @@ __all__ = [
     "list_papers",
     "list_presets",
     "load_config",
+    "restore",
     "to_plain",
 ]
 
@@ -155,11 +157,7 @@ def compose(paper: str, preset: str | None = None, overrides: list[str] | None =
     merge(schema, recipe, str(file))
     if preset is not None:
         merge(schema, {key: value for key, value in presets[preset].items() if key != "about"}, f"{file}: {preset}")
-    for override in overrides or []:
-        values = read_override(override)
-        if "paper" in values or "preset" in values:
-            raise ConfigError(f"command line: {override}: give it as --{override.split('=')[0]}")
-        merge(schema, values, "command line")
+    _merge_overrides(schema, overrides or [])
     config: RunConfig = OmegaConf.to_object(schema)  # type: ignore[assignment]
     _check(config)
     return config
@@ -193,14 +191,36 @@ def load_config(file: Path) -> RunConfig:
     Raises:
         ConfigError: the file cannot be read or does not fit this version's schema.
     """
-    values = read_yaml_file(file)
+    return restore(read_yaml_file(file), str(file))
+
+
+def restore(values: Any, source: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """The configuration that ``to_plain`` gave, and ``key=value`` overrides on it.
+
+    Args:
+        source: where the values come from, for messages.
+
+    Raises:
+        ConfigError: they do not fit this version's schema, or an override is a mistake.
+    """
     if not isinstance(values, dict) or values.get("paper") not in PAPERS:
-        raise ConfigError(f"{file}: not the configuration of a run")
+        raise ConfigError(f"{source}: not the configuration of a run")
     schema = OmegaConf.structured(RunConfig())
     schema.model = OmegaConf.structured(load(PAPERS[values["paper"]].config))
-    merge(schema, values, str(file))
+    merge(schema, values, source)
+    _merge_overrides(schema, overrides)
     config: RunConfig = OmegaConf.to_object(schema)  # type: ignore[assignment]
+    if overrides:
+        _check(config)
     return config
+
+
+def _merge_overrides(schema: DictConfig, overrides: Sequence[str]) -> None:
+    for override in overrides:
+        values = read_override(override)
+        if "paper" in values or "preset" in values:
+            raise ConfigError(f"command line: {override}: give it as --{override.split('=')[0]}")
+        merge(schema, values, "command line")
 
 
 def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:

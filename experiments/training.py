@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -27,10 +26,11 @@ from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
 from datamodules.coco import CocoDataModule
 from datamodules.skeleton import COCO, Skeleton, load_skeleton
 from experiments.batch_plan import BatchPlan, describe, plan_batches
+from experiments.checkpoint import checkpoint_damage
 from experiments.config import RunConfig, to_plain
 from experiments.config import Strategy as StrategyName
 from experiments.protocol import protocol_name
-from experiments.run_directory import RunDirectory, RunDirectoryError
+from experiments.run_directory import RunDirectory
 from lightning_modules.papers import PAPERS, load
 
 
@@ -227,23 +227,6 @@ def build_callbacks(config: RunConfig, directory: Path, identity: dict[str, Any]
         interruption=Interruption(checkpoints),
         checkpoints=checkpoints,
     )
-
-
-def checkpoint_damage(file: Path) -> str | None:
-    """What is wrong with a checkpoint file; None if it can be read.
-
-    Raises:
-        RunDirectoryError: it holds code, which is never run.
-    """
-    try:
-        torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error):
-            raise RunDirectoryError(f"{file} holds more than plain data and is refused") from error
-        return "not a checkpoint"
-    except (RuntimeError, EOFError, OSError) as error:
-        return (str(error).split(". ")[0].splitlines() or [type(error).__name__])[0]
-    return None
 
 
 def _strategy(config: RunConfig) -> Strategy | str:

@@ -22,8 +22,8 @@ from callbacks.pictures import draw_truth, to_uint8, write_jpeg
 from datamodules.coco import CocoDataModule
 from datamodules.contracts import PoseBatch
 from datamodules.drawing import contact_sheet, draw_people
-from datamodules.skeleton import COCO, Skeleton, load_skeleton
-from experiments.config import ConfigError, RunConfig, load_config
+from experiments.checkpoint import load_trained
+from experiments.config import ConfigError
 from lightning_modules.graph_pcnn.config import Refinement
 from lightning_modules.graph_pcnn.module import GraphPCNN
 from lightning_modules.graph_pcnn.targets import encode_targets
@@ -40,7 +40,10 @@ def main(options: argparse.Namespace) -> Path:
     Raises:
         ConfigError: a folder that is not a run of this paper with a second stage; nobody to show.
     """
-    config, module, skeleton = load_run(Path(options.run))
+    config, module, skeleton, _ = load_trained(Path(options.run), paper="graph_pcnn")
+    assert isinstance(module, GraphPCNN)
+    if config.model.refinement is Refinement.none:
+        raise ConfigError(f"{options.run}: model.refinement is none, so there is nothing to refine")
     data = CocoDataModule(config.data, skeleton, config.seed)
     data.prepare_data()
     data.setup("validate")
@@ -62,27 +65,6 @@ def main(options: argparse.Namespace) -> Path:
     out = Path(options.out) if options.out else Path(options.run) / "refinement.jpg"
     write_jpeg(out, contact_sheet(cells, columns=COLUMNS, cell=240, captions=captions))
     return out
-
-
-def load_run(folder: Path) -> tuple[RunConfig, GraphPCNN, Skeleton]:
-    """Configuration, module in eval mode and skeleton of a finished run.
-
-    Raises:
-        ConfigError: the folder holds no run of this paper, no second stage, or no best.ckpt.
-    """
-    config = load_config(folder / "config.yaml")
-    if config.paper != "graph_pcnn":
-        raise ConfigError(f"{folder}: a run of paper {config.paper}, not of graph_pcnn")
-    if config.model.refinement is Refinement.none:
-        raise ConfigError(f"{folder}: model.refinement is none, so there is nothing to refine")
-    file = folder / "best.ckpt"
-    if not file.is_file():
-        raise ConfigError(f"{folder}: no best.ckpt; has the run been evaluated?")
-    skeleton = COCO if config.data.skeleton is None else load_skeleton(Path(config.data.skeleton))
-    config.model.backbone.weights = None
-    module = GraphPCNN(config.model, config.optimizer, skeleton)
-    module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
-    return config, module.eval(), skeleton
 
 
 @torch.no_grad()

@@ -13,7 +13,6 @@ cost.png                  parameters, multiply-accumulates and published accurac
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -25,9 +24,9 @@ from callbacks.pictures import draw_truth, to_uint8, write_jpeg
 from datamodules.coco import CocoDataModule
 from datamodules.contracts import PoseBatch
 from datamodules.drawing import contact_sheet
-from datamodules.skeleton import COCO, load_skeleton
 from experiments.analyses.cost_chart import write_cost_chart
-from experiments.config import ConfigError, RunConfig, load_config
+from experiments.checkpoint import load_trained
+from experiments.config import ConfigError, RunConfig
 from lightning_modules.openpose_ssal.module import OpenPoseSsal
 from lightning_modules.openpose_ssal.network import Output
 from lightning_modules.openpose_ssal.targets import Targets, encode_targets
@@ -43,7 +42,8 @@ def main(options: argparse.Namespace) -> Path:
     Raises:
         ConfigError: the folder is not a finished run of this paper, or its data show nobody.
     """
-    config, module = load_run(Path(options.run))
+    config, module, _, _ = load_trained(Path(options.run), paper="openpose_ssal")
+    assert isinstance(module, OpenPoseSsal)
     out = Path(options.out) if options.out else Path(options.run)
     out.mkdir(parents=True, exist_ok=True)
     data = CocoDataModule(config.data, module.skeleton, config.seed)
@@ -62,25 +62,6 @@ def main(options: argparse.Namespace) -> Path:
         raise ConfigError(f"{data.val_annotation_file}: no photograph with a labelled person")
     write_cost_chart(out / "cost.png")
     return out
-
-
-def load_run(folder: Path) -> tuple[RunConfig, OpenPoseSsal]:
-    """Configuration and module, in eval mode, of a finished run.
-
-    Raises:
-        ConfigError: the folder holds no run of this paper, or no best.ckpt.
-    """
-    config = load_config(folder / "config.yaml")
-    if config.paper != "openpose_ssal":
-        raise ConfigError(f"{folder}: a run of paper {config.paper}, not of openpose_ssal")
-    file = folder / "best.ckpt"
-    if not file.is_file():
-        raise ConfigError(f"{folder}: no best.ckpt; has the run been evaluated?")
-    skeleton = COCO if config.data.skeleton is None else load_skeleton(Path(config.data.skeleton))
-    model = replace(config.model, network=replace(config.model.network, weights=None))
-    module = OpenPoseSsal(model, config.optimizer, skeleton)
-    module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
-    return config, module.eval()
 
 
 @torch.no_grad()

@@ -21,8 +21,9 @@ from callbacks.pictures import to_uint8, write_jpeg
 from datamodules.coco import CocoDataModule
 from datamodules.contracts import PoseBatch
 from datamodules.drawing import contact_sheet, draw_people
-from datamodules.skeleton import COCO, Skeleton, load_skeleton
-from experiments.config import ConfigError, RunConfig, load_config
+from datamodules.skeleton import Skeleton
+from experiments.checkpoint import load_trained
+from experiments.config import ConfigError
 from lightning_modules.ssa.attention import QueryKey, attention_rows
 from lightning_modules.ssa.decode import People
 from lightning_modules.ssa.module import SSA
@@ -36,10 +37,12 @@ def main(options: argparse.Namespace) -> Path:
     """Write the sheet and return its path.
 
     Raises:
-        ConfigError: a folder that is not a run of this paper.
+        ConfigError: a folder that is not a run of this paper; nobody to show.
     """
-    config, supervised, skeleton = load_run(Path(options.run))
-    naive = load_run(Path(options.naive))[1] if options.naive else supervised
+    config, supervised, skeleton, _ = load_trained(Path(options.run), paper="ssa")
+    naive = load_trained(Path(options.naive), paper="ssa").module if options.naive else supervised
+    assert isinstance(supervised, SSA)
+    assert isinstance(naive, SSA)
     data = CocoDataModule(config.data, skeleton, config.seed)
     data.prepare_data()
     data.setup("validate")
@@ -60,25 +63,6 @@ def main(options: argparse.Namespace) -> Path:
     out = Path(options.out) if options.out else Path(options.run) / "attention.jpg"
     write_jpeg(out, contact_sheet(cells, columns=MAPS + 1, cell=240, captions=captions))
     return out
-
-
-def load_run(folder: Path) -> tuple[RunConfig, SSA, Skeleton]:
-    """Configuration, module in eval mode and skeleton of a finished run.
-
-    Raises:
-        ConfigError: the folder holds no run of this paper, or no best.ckpt.
-    """
-    config = load_config(folder / "config.yaml")
-    if config.paper != "ssa":
-        raise ConfigError(f"{folder}: a run of paper {config.paper}, not of ssa")
-    file = folder / "best.ckpt"
-    if not file.is_file():
-        raise ConfigError(f"{folder}: no best.ckpt; has the run been evaluated?")
-    skeleton = COCO if config.data.skeleton is None else load_skeleton(Path(config.data.skeleton))
-    config.model.backbone.weights = None
-    module = SSA(config.model, config.optimizer, skeleton)
-    module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
-    return config, module.eval(), skeleton
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from datamodules.skeleton import Skeleton
 from experiments import config as config_module
 from experiments import run
 from lightning_modules import papers
-from lightning_modules.shared.config import OptimizerConfig
+from lightning_modules.shared.config import OptimizerConfig, as_plain
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Config:
 class Toy(pl.LightningModule):
     def __init__(self, config: Config, optimizer: OptimizerConfig, skeleton: Skeleton) -> None:
         super().__init__()
-        self.save_hyperparameters({"config": asdict(config)}, logger=False)
+        self.save_hyperparameters({"config": asdict(config), "skeleton": as_plain(skeleton)}, logger=False)
         self.config, self.optimizer = config, optimizer
         self.network = nn.Linear(1, 2)
         nn.init.constant_(self.network.bias, config.start)

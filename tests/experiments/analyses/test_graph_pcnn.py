@@ -1,12 +1,14 @@
 """The sheet shows what the module says of a crop."""
 
+from argparse import Namespace
+
 import numpy as np
 import pytest
 import torch
 
 from datamodules.contracts import Meta, Persons, PoseBatch
 from datamodules.skeleton import COCO
-from experiments.analyses.graph_pcnn import COLUMNS, draw_points, load_run, pictures_of_crop
+from experiments.analyses.graph_pcnn import COLUMNS, draw_points, main, pictures_of_crop
 from experiments.config import ConfigError, compose, to_plain
 from lightning_modules.graph_pcnn.config import Config
 from lightning_modules.graph_pcnn.module import GraphPCNN
@@ -56,10 +58,16 @@ def test_points_and_response_lie_where_the_frame_says():
 
 
 def test_other_runs_are_refused(tmp_path):
-    import yaml
-
-    for overrides, message in (([], "best.ckpt"), (["model.refinement=none"], "nothing to refine")):
-        config = compose("graph_pcnn", "smoke", overrides)
-        (tmp_path / "config.yaml").write_text(yaml.safe_dump(to_plain(config)))
-        with pytest.raises(ConfigError, match=message):
-            load_run(tmp_path)
+    options = Namespace(run=str(tmp_path), images=1, out=None)
+    with pytest.raises(ConfigError, match=r"no best\.ckpt"):
+        main(options)
+    config = compose("graph_pcnn", "smoke", ["model.refinement=none"])
+    module = GraphPCNN(config.model, config.optimizer, COCO)
+    content = {
+        "run": {"paper": "graph_pcnn", "config": to_plain(config)},
+        "hyper_parameters": dict(module.hparams),
+        "state_dict": module.state_dict(),
+    }
+    torch.save(content, tmp_path / "best.ckpt")
+    with pytest.raises(ConfigError, match="nothing to refine"):
+        main(options)

@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from datamodules.skeleton import COCO
 from experiments.analyses.openpose_ssal import darken, main, overlay, overlay_field
@@ -24,9 +23,13 @@ def run(tmp_path, write_coco, person):
     config = compose("openpose_ssal", "smoke", [f"data.root={root}"])
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(config)))
     module = OpenPoseSsal(config.model, config.optimizer, COCO)
-    torch.save({"state_dict": module.state_dict()}, folder / "best.ckpt")
+    content = {
+        "run": {"paper": "openpose_ssal", "config": to_plain(config)},
+        "hyper_parameters": dict(module.hparams),
+        "state_dict": module.state_dict(),
+    }
+    torch.save(content, folder / "best.ckpt")
     return folder
 
 

@@ -1,15 +1,15 @@
 """The sheet shows where keypoints attend to."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from datamodules.contracts import Meta, Persons, PoseBatch
 from datamodules.skeleton import COCO
-from experiments.analyses.ssa import MAPS, chosen_keypoints, keypoint_maps, load_run, paint, rows_of_photograph
+from experiments.analyses.ssa import MAPS, chosen_keypoints, keypoint_maps, main, paint, rows_of_photograph
 from experiments.config import ConfigError, compose, to_plain
 from lightning_modules.shared.config import BackboneConfig, OptimizerConfig
 from lightning_modules.ssa.attention import QueryKey
@@ -72,7 +72,11 @@ def test_attention_is_painted_where_the_cell_attends_to() -> None:
 
 
 def test_other_runs_are_refused(tmp_path: Path) -> None:
-    for paper, message in (("inspose", "a run of paper inspose, not of ssa"), ("ssa", r"no best\.ckpt")):
-        (tmp_path / "config.yaml").write_text(yaml.safe_dump(to_plain(compose(paper, "smoke"))))
-        with pytest.raises(ConfigError, match=message):
-            load_run(tmp_path)
+    options = Namespace(run=str(tmp_path), naive=None, images=1, out=None)
+    with pytest.raises(ConfigError, match=r"no best\.ckpt"):
+        main(options)
+    config = to_plain(compose("inspose", "smoke"))
+    content = {"run": {"paper": "inspose", "config": config}, "hyper_parameters": {"skeleton": {}}, "state_dict": {}}
+    torch.save(content, tmp_path / "best.ckpt")
+    with pytest.raises(ConfigError, match="a run of paper inspose, not of ssa"):
+        main(options)
