@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import netrc
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
+
+from callbacks.wandb_mode import default_mode
 
 FINISH_TIMEOUT = 60.0
 """Seconds to wait at the end for what is still being sent; the files stay."""
@@ -84,21 +83,6 @@ def open_wandb(
     except Exception as error:
         _tell(f"cannot be opened ({_first_line(error)}); the run goes on without it")
     return None
-
-
-def default_mode() -> str:
-    """``WANDB_MODE`` where it is set, else ``online`` where someone is logged in, else ``offline``."""
-    chosen = os.environ.get("WANDB_MODE")
-    if chosen:
-        return chosen if chosen in ("online", "disabled") else "offline"
-    if os.environ.get("WANDB_API_KEY"):
-        return "online"
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        entry = netrc.netrc(os.environ.get("NETRC")).authenticators(host)
-    except (OSError, netrc.NetrcParseError):
-        entry = None
-    return "online" if entry else "offline"
 
 
 def _open(
