@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -202,17 +202,45 @@ class CocoKeypointEvaluator:
     def score(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """The figures of any list in COCO's result format, for instance one that was read from a file."""
         with redirect_stdout(io.StringIO()):
-            if results:
-                detections = self._ground_truth.loadRes([dict(result) for result in results])
-            else:  # loadRes fails on an empty list
-                detections = _index({**self._ground_truth.dataset, "annotations": []})
-            evaluation = COCOeval(self._ground_truth, detections, "keypoints")
-            evaluation.params.kpt_oks_sigmas = np.asarray(self.skeleton.sigmas)
+            evaluation = self._evaluation(results)
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
         figures = zip(FIGURES, evaluation.stats.tolist(), strict=True)
         return {name: figure if figure >= 0 else _nobody(name) for name, figure in figures}
+
+    def match(
+        self, results: list[dict[str, Any]], *, thresholds: Sequence[float] | None = None, image_ids: Any = None
+    ) -> COCOeval:
+        """COCO's matching of ``results`` with people of any size: ``evaluate`` done, ``evalImgs`` filled.
+
+        Args:
+            results: COCO's result format; the entry numbered n from 0 has the id n + 1 in ``dtIds``.
+            thresholds: of OKS; None is COCO's ten.
+            image_ids: match in these images only; ``results`` must lie in the evaluator's own.
+        """
+        with redirect_stdout(io.StringIO()):
+            evaluation = self._evaluation(results)
+            params = evaluation.params
+            params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
+            params.iouThrs = params.iouThrs if thresholds is None else np.asarray(thresholds)
+            params.imgIds = params.imgIds if image_ids is None else sorted(image_ids)
+            evaluation.evaluate()
+        return evaluation
+
+    def people(self, image_id: int) -> list[dict[str, Any]]:
+        """The person annotations of an image, crowds included, as the file has them."""
+        annotations: list[dict[str, Any]] = self._ground_truth.imgToAnns[image_id]
+        return annotations
+
+    def _evaluation(self, results: list[dict[str, Any]]) -> COCOeval:
+        if results:
+            detections = self._ground_truth.loadRes([dict(result) for result in results])
+        else:  # loadRes fails on an empty list
+            detections = _index({**self._ground_truth.dataset, "annotations": []})
+        evaluation = COCOeval(self._ground_truth, detections, "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.asarray(self.skeleton.sigmas)
+        return evaluation
 
     def _relevant(self, content: dict[str, Any], wanted: set[int]) -> dict[str, Any]:
         """The person annotations of the wanted images, completed."""

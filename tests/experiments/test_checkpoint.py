@@ -59,7 +59,7 @@ def test_weights_that_do_not_fit_are_told_by_the_override(tmp_path):
     content = {"run": {"paper": "ssn", "config": plain}, "hyper_parameters": dict(module.hparams)}
     torch.save({**content, "state_dict": module.state_dict()}, tmp_path / "x.ckpt")
     assert load_trained(tmp_path / "x.ckpt", ["model.decode.flip_test=false"]).config.model.backbone.weights is None
-    with pytest.raises(CheckpointError, match=r"do not fit model\.feature_shift\.channels=8 .*: size mismatch") as caught:
+    with pytest.raises(CheckpointError, match=r"do not fit model\.feature_shift\.channels=8 .*: size") as caught:
         load_trained(tmp_path / "x.ckpt", ["model.feature_shift.channels=8", "model.decode.flip_test=false"])
     assert "\n" not in str(caught.value)
 
