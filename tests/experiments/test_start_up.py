@@ -1,0 +1,70 @@
+"""Help and mistakes come before anything heavy is imported: no command may keep a reader waiting for torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {
+    "albumentations",
+    "cv2",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "pycocotools",
+    "pytorch_lightning",
+    "rich",
+    "scipy",
+    "timm",
+    "torch",
+    "torchvision",
+    "wandb",
+}
+COMMANDS = sorted(
+    f"experiments.{path.stem}" for path in (ROOT / "experiments").glob("*.py") if "__main__" in path.read_text()
+)
+PROBE = """
+import runpy, sys
+command, sys.argv[1:] = sys.argv[1], sys.argv[2:]
+try:
+    runpy.run_module(command, run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    code = end.code
+print("\\nLOADED", code, *{name.partition(".")[0] for name in sys.modules})
+"""
+
+
+def loaded_by(command: str, *arguments: str) -> tuple[int, set[str], str]:
+    """Exit code of a command, the top-level packages it imported, and what it printed."""
+    run = subprocess.run(
+        [sys.executable, "-c", PROBE, command, *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    text, _, loaded = run.stdout.rpartition("\nLOADED ")
+    code, *packages = loaded.split()
+    return int(code), set(packages), text + run.stderr
+
+
+def test_the_commands_are_found():
+    assert {"experiments.run", "experiments.data", "experiments.benchmark"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_nothing_heavy(command):
+    code, packages, text = loaded_by(command, "--help")
+    assert code == 0
+    assert "usage: " in text
+    assert not packages & HEAVY
+
+
+def test_a_mistake_is_told_before_anything_heavy_is_imported():
+    code, packages, text = loaded_by("experiments.run", "--paper", "inspose", "data.sizee=3")
+    assert code == 2
+    assert "data.size" in text
+    assert not packages & HEAVY
+
+
+def test_the_probe_sees_what_is_imported():
+    _, packages, _ = loaded_by("experiments.data", "check", "--root", "/nowhere")
+    assert "numpy" in packages
