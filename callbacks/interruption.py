@@ -6,13 +6,16 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.plugins.environments import SLURMEnvironment
+import torch
 
 from callbacks.checkpoints import Checkpoints, is_resumable_here
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupted(Exception):
@@ -30,8 +33,9 @@ class Interrupted(Exception):
 class Interruption(pl.Callback):
     """Turns SIGINT, SIGTERM and SIGUSR1 into a checkpoint and ``Interrupted``, on all ranks at the same step.
 
-    One rank's signal is enough. A signal during an evaluation waits for its end. A second SIGINT ends at once, with
-    the checkpoint before. Under SLURM, Lightning's own handling of SIGTERM and SIGUSR1 (checkpoint and requeue) stays.
+    One rank's signal is enough. A signal during an evaluation within training waits for its end; during the evaluation
+    after training it ends that at once, for ``last.ckpt`` holds everything. A second SIGINT ends at once, with the
+    checkpoint before. Under SLURM too: Lightning's own handler would save each rank wherever the signal finds it.
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
@@ -39,21 +43,34 @@ class Interruption(pl.Callback):
         self.signum: int | None = None
         self._is_stopping = False
         self._process = os.getpid()
-        self._handlers: dict[int, Any] = {}
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        self._forward: Callable[[int], None] | None = None
+
+    def watch(self) -> None:
+        """Heed the signals from now on, until ``release``."""
+        self._install(self._receive)
+
+    def release(self) -> None:
+        """Put the handlers back that were there when this callback was made."""
+        self._install(None)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        ours = [signal.SIGINT] if SLURMEnvironment.detect() else [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
-        self._handlers = {number: signal.signal(number, self._receive) for number in ours}
+        self.watch()
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.watch()  # Lightning has put its own before ours meanwhile, which on SIGTERM exits without a checkpoint
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != "validate":
+            return
+        if self.signum is not None:  # it came between training and this evaluation
+            raise Interrupted(self.signum)
+        launcher = trainer.strategy.launcher
+        self._forward = getattr(launcher, "kill", None)  # to the processes that this one started
+        self._install(self._stop_now)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self.teardown(trainer, pl_module, "fit")
+        self.release()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -73,6 +90,12 @@ class Interruption(pl.Callback):
             self.checkpoints.save_last(trainer)
             raise Interrupted(self.signum or signal.SIGINT)
 
+    def _install(self, handler: Callable[[int, FrameType | None], None] | None) -> None:
+        """``handler`` for all signals; None for those of before."""
+        if threading.current_thread() is threading.main_thread():
+            for number, before in self._before.items():
+                signal.signal(number, handler or before or signal.SIG_DFL)
+
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a DataLoader's worker: Ctrl-C reaches it too, and it has work to do
             return
@@ -83,7 +106,18 @@ class Interruption(pl.Callback):
             print(f"{signal.Signals(signum).name}: stopping after this step{hint}", file=sys.stderr, flush=True)
             self.signum = signum
 
+    def _stop_now(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process or self.signum is not None:
+            return
+        self.signum = signum
+        if self._forward is not None and signum != signal.SIGINT:  # Ctrl-C reaches them by itself
+            self._forward(signum)
+        raise Interrupted(signum)
+
     def _is_agreed(self, trainer: pl.Trainer) -> bool:
-        if trainer.world_size == 1:
-            return self.signum is not None
-        return trainer.strategy.reduce_boolean_decision(self.signum is not None, all=False)
+        """Whether any rank has a signal; all then know which."""
+        if trainer.world_size > 1:
+            own = torch.tensor(float(self.signum or 0), device=trainer.strategy.root_device)
+            highest: Any = trainer.strategy.reduce(own, reduce_op="max")
+            self.signum = int(highest) or None
+        return self.signum is not None

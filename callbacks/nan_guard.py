@@ -55,14 +55,9 @@ class NanGuard(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: PoseBatch, batch_idx: int
     ) -> None:
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        terms = {
-            name.removesuffix("_step"): value
-            for name, value in trainer.callback_metrics.items()
-            if name.startswith("train/") and value.device == loss.device
-        }
-        values = torch.stack([value.detach().float().reshape(()) for value in (loss, *terms.values())])
+        names, values = loss_and_terms(trainer, loss)
         host, event = _start_copy(values)
-        self._pending.append(_Step(trainer.global_step, ["loss", *terms], host, event, batch))
+        self._pending.append(_Step(trainer.global_step, names, host, event, batch))
         while self._pending and (len(self._pending) > self.depth or _has_arrived(self._pending[0].event)):
             self._look(trainer, self._pending.popleft())
 
@@ -85,22 +80,50 @@ class NanGuard(pl.Callback):
         if step.event is not None:
             step.event.synchronize()
         values = dict(zip(step.names, step.values.tolist(), strict=True))
-        bad = {name: value for name, value in values.items() if not math.isfinite(value)}
-        if not bad:
+        if all(math.isfinite(value) for value in values.values()):
             return
         self._pending.clear()
-        file = self.directory / f"nan_batch_rank{trainer.global_rank}.pt"
-        torch.save({"step": step.number, "values": values, "batch": _plain(step.batch)}, file)
-        sums = ("loss", "train/loss")
-        told = {name: value for name, value in bad.items() if name not in sums} or bad
-        terms = ", ".join(f"{name} is {value}" for name, value in told.items())
-        samples, images = (
-            ", ".join(str(number) for number in ids.tolist())
-            for ids in (step.batch.meta.sample_id, step.batch.meta.image_id)
-        )
-        rank = f", rank {trainer.global_rank}" if trainer.world_size > 1 else ""
-        where = f"at step {step.number}{rank}, samples {samples} (images {images})"
-        raise NonFiniteLoss(f"{terms} {where}; the batch is saved in {file}")
+        raise NonFiniteLoss(save_and_tell(trainer, BadStep(step.number, values, step.batch), self.directory))
+
+
+def loss_and_terms(trainer: pl.Trainer, loss: Tensor) -> tuple[list[str], Tensor]:
+    """Names and values, f32 [n] on the device, of the loss and every term that this step logged as ``train/…``."""
+    terms = {
+        name.removesuffix("_step"): value
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith("train/") and value.device == loss.device
+    }
+    values = torch.stack([value.detach().float().reshape(()) for value in (loss, *terms.values())])
+    return ["loss", *terms], values
+
+
+class BadStep(NamedTuple):
+    """An optimizer step that is not finite."""
+
+    number: int
+    values: dict[str, float]
+    """``loss`` and what else is known, by name."""
+    batch: PoseBatch
+
+
+def save_and_tell(trainer: pl.Trainer, step: BadStep, directory: Path) -> str:
+    """Save the batch as ``nan_batch_rank<r>.pt`` (plain tensors; loads with ``weights_only``).
+
+    Returns:
+        One line with the terms that are not finite, the step, the rank, the sample ids and the file.
+    """
+    file = directory / f"nan_batch_rank{trainer.global_rank}.pt"
+    torch.save({"step": step.number, "values": step.values, "batch": _plain(step.batch)}, file)
+    bad = {name: value for name, value in step.values.items() if not math.isfinite(value)}
+    sums = ("loss", "train/loss")
+    told = {name: value for name, value in bad.items() if name not in sums} or bad
+    terms = ", ".join(f"{name} is {value}" for name, value in told.items())
+    samples, images = (
+        ", ".join(str(number) for number in ids.tolist())
+        for ids in (step.batch.meta.sample_id, step.batch.meta.image_id)
+    )
+    rank = f", rank {trainer.global_rank}" if trainer.world_size > 1 else ""
+    return f"{terms} at step {step.number}{rank}, samples {samples} (images {images}); the batch is saved in {file}"
 
 
 def _start_copy(values: Tensor) -> tuple[Tensor, Any]:

@@ -1,25 +1,25 @@
-"""The configuration of a run: its schema, and how it is composed. Told wrong before torch is loaded."""
+"""How the configuration of a run is composed and checked. Told wrong before torch is loaded."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
-from typing import Any, List, Optional, Union
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from datamodules.config import DataConfig
 from experiments.merging import ConfigError, did_you_mean, merge, read_override, read_yaml_file
+from experiments.schema import MACHINE_KEYS, OnNan, RunConfig, WandbConfig, WandbMode
 from lightning_modules.papers import PAPERS, load
-from lightning_modules.shared.config import OptimizerConfig
 
 __all__ = [
     "ConfigError",
+    "OnNan",
     "RunConfig",
+    "WandbConfig",
+    "WandbMode",
     "compose",
     "fingerprint",
     "list_papers",
@@ -30,115 +30,6 @@ __all__ = [
 ]
 
 CONFIGS = Path(__file__).with_name("configs")
-
-
-class Accelerator(Enum):
-    auto = "auto"
-    """A GPU if there is one."""
-    cpu = "cpu"
-    gpu = "gpu"
-    mps = "mps"
-
-
-class Strategy(Enum):
-    auto = "auto"
-    """One device, or ``ddp`` over several."""
-    ddp = "ddp"
-
-
-class WandbMode(Enum):
-    online = "online"
-    offline = "offline"
-    disabled = "disabled"
-
-
-@dataclass
-class TrainerConfig:
-    accelerator: Accelerator = Accelerator.auto
-    devices: Union[int, str] = "auto"
-    """How many per node, ``auto`` for all there are (one on a CPU), or indices such as ``"0,2"``."""
-    num_nodes: int = 1
-    strategy: Strategy = Strategy.auto
-    precision: str = "32-true"
-    """``32-true``, ``bf16-mixed`` or ``16-mixed``."""
-    max_epochs: int = 36
-    max_steps: int = -1
-    """Optimizer steps after which training ends, if that is sooner than ``max_epochs``; -1 is no limit."""
-    accumulate: Optional[int] = None
-    """Batches per optimizer step; null reaches ``optimizer.reference_batch`` as nearly as the devices allow."""
-    val_every_epochs: int = 1
-    val_every_steps: Optional[int] = None
-    """Evaluate also within an epoch, after every so many batches."""
-    checkpoint_every_steps: Optional[int] = 1000
-    """Write ``last.ckpt`` also within an epoch, after every so many optimizer steps; null only between epochs."""
-    limit_train_batches: Optional[int] = None
-    """Batches per epoch and device; null is all."""
-    log_every_steps: int = 50
-    deterministic: bool = False
-    """Only deterministic algorithms; an operation that has none raises."""
-    channels_last: bool = False
-    compile: bool = False
-    """``torch.compile`` the network."""
-    sync_batchnorm: bool = False
-    ddp_timeout: float = 1800.0
-    """Seconds after which a collective that not every rank enters ends the run."""
-
-
-@dataclass
-class WandbConfig:
-    mode: Optional[WandbMode] = None
-    """null is online where someone is logged in, else offline."""
-    project: str = "pose-papers"
-    entity: Optional[str] = None
-    group: Optional[str] = None
-    tags: List[str] = field(default_factory=list)
-    init_timeout: float = 20.0
-    """Seconds to wait for the server before the run goes on offline."""
-
-
-@dataclass
-class OutputConfig:
-    root: str = "runs"
-    """A run's folder is ``<root>/<paper>/<name>``."""
-    pictures: int = 6
-    """Validation images drawn after every evaluation, truth beside prediction; 0 is none."""
-
-
-@dataclass
-class RunConfig:
-    paper: str = ""
-    name: Optional[str] = None
-    """Null is ``<preset or "recipe">-<fingerprint>``."""
-    preset: Optional[str] = None
-    seed: int = 0
-    model: Any = None
-    """The paper's own ``Config``."""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    wandb: WandbConfig = field(default_factory=WandbConfig)
-    output: OutputConfig = field(default_factory=OutputConfig)
-
-
-MACHINE_KEYS = (
-    "name",
-    "preset",
-    "wandb",
-    "output",
-    "data.num_workers",
-    "data.val_batch_size",
-    "data.batch_size",
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.num_nodes",
-    "trainer.strategy",
-    "trainer.accumulate",
-    "trainer.checkpoint_every_steps",
-    "trainer.log_every_steps",
-    "trainer.ddp_timeout",
-)
-"""What may differ between two halves of one run: where and how it is computed, not what. The samples per optimizer
-step must stay; ``callbacks.run_record`` holds that."""
 
 
 def compose(paper: str, preset: str | None = None, overrides: list[str] | None = None) -> RunConfig:
@@ -281,6 +172,9 @@ def _check(config: RunConfig) -> None:
         ("trainer.max_steps", trainer.max_steps >= 1 or trainer.max_steps == -1, "must be positive, or -1"),
         ("trainer.accumulate", trainer.accumulate is None or trainer.accumulate >= 1, "must be at least 1, or null"),
         ("trainer.val_every_epochs", trainer.val_every_epochs >= 1, "must be at least 1"),
+        ("trainer.ema_decay", trainer.ema_decay is None or 0 < trainer.ema_decay < 1, "must lie in (0, 1), or be null"),
+        ("trainer.max_nan_skips", trainer.max_nan_skips >= 0, "must not be negative"),
+        ("trainer.ddp_timeout", trainer.ddp_timeout > 0, "must be positive"),
         ("trainer.log_every_steps", trainer.log_every_steps >= 1, "must be at least 1"),
         ("trainer.precision", trainer.precision in PRECISIONS, f"must be one of {', '.join(PRECISIONS)}"),
         ("name", config.name is None or _is_folder_name(config.name), "must be a plain folder name"),

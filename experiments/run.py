@@ -8,7 +8,7 @@ Everything a run leaves behind lies in runs/<paper>/<name>: config.yaml, result.
 pictures/, predictions.json, best.ckpt, last.ckpt, wandb/.
 
 exit codes: 0 done; 1 failed while training; 2 refused before training (a mistake in the command, configuration or
-data); 130 interrupted by Ctrl-C, 143 by SIGTERM, 138 by SIGUSR1 (resumable with --resume).
+data); 130 interrupted by Ctrl-C, 143 by SIGTERM, 138 by SIGUSR1 (resumable with --resume; a SLURM job is requeued).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import dataclasses
 import errno
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -31,6 +32,7 @@ from experiments.run_directory import (
     open_run_directory,
     write_config,
 )
+from experiments.slurm import is_slurm_job, requeue
 from lightning_modules.papers import PAPERS
 
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130
@@ -83,6 +85,8 @@ def _run(config: RunConfig, options: argparse.Namespace, report: dict[str, Any])
     finally:
         if is_first:
             directory.note(state)
+    if is_first and code == 128 + signal.SIGUSR1 and is_slurm_job():
+        _say(requeue())
     return code
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers.logger import Logger
-from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from callbacks.checkpoints import Checkpoints
 from callbacks.coco_evaluation import CocoEvaluation
@@ -19,18 +17,20 @@ from callbacks.interruption import Interruption
 from callbacks.learning_rate import LearningRate
 from callbacks.metrics_csv import MetricsCsv
 from callbacks.nan_guard import NanGuard
+from callbacks.nan_skip import NanSkip
 from callbacks.pictures import Pictures
 from callbacks.progress import ProgressLine
 from callbacks.run_record import RunRecord, draw_curves
 from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
+from callbacks.weight_average import average_weights
 from datamodules.coco import CocoDataModule
 from datamodules.skeleton import COCO, Skeleton, load_skeleton
 from experiments.batch_plan import BatchPlan, describe, plan_batches
 from experiments.checkpoint import checkpoint_damage
-from experiments.config import RunConfig, to_plain
-from experiments.config import Strategy as StrategyName
+from experiments.config import OnNan, RunConfig, to_plain
 from experiments.protocol import protocol_name
 from experiments.run_directory import RunDirectory
+from experiments.trainer import build_trainer
 from lightning_modules.papers import PAPERS, load
 
 
@@ -47,7 +47,7 @@ class Callbacks(NamedTuple):
     evaluation: CocoEvaluation
     pictures: Pictures
     record: RunRecord
-    nan_guard: NanGuard
+    nan_guard: NanGuard | NanSkip
     progress: ProgressLine
     learning_rate: LearningRate
     interruption: Interruption
@@ -84,7 +84,9 @@ class Session:
         self.module = build_module(config, self.skeleton, self.plan)
         self.callbacks = build_callbacks(config, directory.path, self._identity())
         papers_own = [load(reference)(config.model) for reference in PAPERS[config.paper].callbacks]
-        self.trainer.callbacks = [*papers_own, *self.callbacks]  # type: ignore[attr-defined]
+        decay = config.trainer.ema_decay
+        average = [] if decay is None else [average_weights(decay)]  # first: checkpoints hold it
+        self.trainer.callbacks = [*average, *papers_own, *self.callbacks]  # type: ignore[attr-defined]
         self.trainer.loggers = self._loggers(is_first)
 
     def fit(self, *, resume: bool) -> None:
@@ -98,6 +100,7 @@ class Session:
 
     def finish(self) -> Outcome:
         """Evaluate the best checkpoint and write what a run leaves behind."""
+        self.callbacks.interruption.watch()
         facts = self.callbacks.record.facts(self.trainer, self.module)
         best = self.callbacks.checkpoints.best
         best = Path(self.trainer.strategy.broadcast(str(best if best.exists() else self.callbacks.checkpoints.last)))
@@ -106,6 +109,7 @@ class Session:
         figures = self.callbacks.evaluation.figures
         protocol = protocol_name(self.config, self.callbacks.evaluation.num_images)
         if not self.trainer.is_global_zero:
+            self.callbacks.interruption.release()
             return Outcome(figures, protocol, None, None)
         draw_curves(self.directory.path / "metrics.csv", self.directory.path / "curves.png")
         result_file = self.callbacks.record.write(
@@ -117,10 +121,12 @@ class Session:
             train={**facts, "best_step": self.callbacks.checkpoints.best_step, "lr_factor": self.plan.lr_factor},
         )
         self._close(loggers, {f"best/{name}": figure for name, figure in figures.items()}, exit_code=0)
+        self.callbacks.interruption.release()
         return Outcome(figures, protocol, result_file, self.callbacks.pictures.last_file)
 
     def abandon(self) -> None:
         """Close what an interrupted or failed run leaves open."""
+        self.callbacks.interruption.release()
         self._close(self.trainer.loggers, {}, exit_code=1)
 
     def _close(self, loggers: list[Logger], summary: dict[str, Any], *, exit_code: int) -> None:
@@ -176,33 +182,6 @@ class Session:
         return loggers
 
 
-def build_trainer(config: RunConfig, directory: Path) -> pl.Trainer:
-    """The Trainer without callbacks and loggers, which need to know its number of devices."""
-    options = config.trainer
-    return pl.Trainer(
-        accelerator=options.accelerator.value,
-        devices=options.devices,
-        num_nodes=options.num_nodes,
-        strategy=_strategy(config),
-        precision=options.precision,  # type: ignore[arg-type]
-        max_epochs=options.max_epochs,
-        max_steps=options.max_steps,
-        check_val_every_n_epoch=options.val_every_epochs,
-        val_check_interval=options.val_every_steps,
-        limit_train_batches=options.limit_train_batches,
-        log_every_n_steps=options.log_every_steps,
-        gradient_clip_val=config.optimizer.clip_norm,
-        deterministic=options.deterministic,
-        sync_batchnorm=options.sync_batchnorm,
-        default_root_dir=directory,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
 def build_module(config: RunConfig, skeleton: Skeleton, plan: BatchPlan) -> pl.LightningModule:
     """The paper's module, its learning rate scaled to the plan, its network laid out and compiled as configured."""
     optimizer = dataclasses.replace(config.optimizer, lr=config.optimizer.lr * plan.lr_factor)
@@ -216,27 +195,15 @@ def build_module(config: RunConfig, skeleton: Skeleton, plan: BatchPlan) -> pl.L
 
 
 def build_callbacks(config: RunConfig, directory: Path, identity: dict[str, Any]) -> Callbacks:
-    checkpoints = Checkpoints(directory, every_steps=config.trainer.checkpoint_every_steps)
+    options = config.trainer
+    checkpoints = Checkpoints(directory, every_steps=options.checkpoint_every_steps)
     return Callbacks(
         evaluation=CocoEvaluation(directory / "predictions.json"),
         pictures=Pictures(directory / "pictures", config.output.pictures),
         record=RunRecord(directory, identity),
-        nan_guard=NanGuard(directory),
+        nan_guard=(NanSkip(directory, options.max_nan_skips) if options.on_nan is OnNan.skip else NanGuard(directory)),
         progress=ProgressLine(),
         learning_rate=LearningRate(),
         interruption=Interruption(checkpoints),
         checkpoints=checkpoints,
     )
-
-
-def _strategy(config: RunConfig) -> Strategy | str:
-    options = config.trainer
-    if options.devices in ("auto", -1, "-1"):
-        per_node = torch.cuda.device_count() if options.accelerator.value in ("auto", "gpu") else 1
-    elif isinstance(options.devices, str):
-        per_node = len(options.devices.strip(",").split(","))
-    else:
-        per_node = options.devices
-    if options.strategy is StrategyName.auto and max(per_node, 1) * options.num_nodes == 1:
-        return "auto"
-    return DDPStrategy(timeout=timedelta(seconds=options.ddp_timeout), gradient_as_bucket_view=True)

@@ -32,7 +32,10 @@ def run(toy: Any, tiny_coco: Path, tmp_path: Path):
 
 
 def weights(folder: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
-    return torch.load(folder / name, weights_only=True)["state_dict"]
+    """What is evaluated, and, where that is an average, what is trained."""
+    checkpoint = torch.load(folder / name, weights_only=True)
+    trained = {f"trained {key}": value for key, value in checkpoint.get("current_model_state", {}).items()}
+    return {**checkpoint["state_dict"], **trained}
 
 
 def metrics(folder: Path) -> list[dict[str, str]]:
@@ -91,17 +94,26 @@ def test_names_are_never_used_twice(run: Any, capsys: pytest.CaptureFixture[str]
     assert "is finished" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.fault(12, "SIGINT, SIGTERM within an epoch", "checkpoint, clean end; resumed equal to uninterrupted")
+@pytest.mark.parametrize(
+    ("name", "code", "common"),
+    [("SIGINT", 130, ("data.num_workers=2",)), ("SIGTERM", 143, ("data.num_workers=0", "trainer.ema_decay=0.8"))],
+)
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
-    run: Any, workers: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: Any,
+    name: str,
+    code: int,
+    common: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Batch 3 lies within the first epoch, and its step is complete (two batches a step).
     monkeypatch.setenv("TOY_SIGNAL_AT", "3")
-    common = (f"data.num_workers={workers}",)
-    assert run("--name", "parts", *common) == 130
+    monkeypatch.setenv("TOY_SIGNAL", name)
+    assert run("--name", "parts", *common) == code
     parts = run.runs / "parts"
     assert json.loads((parts / "run.json").read_text())["state"] == "interrupted"
-    assert "interrupted by SIGINT at step 2; --resume continues it" in capsys.readouterr().err
+    assert f"interrupted by {name} at step 2; --resume continues it" in capsys.readouterr().err
     assert not (parts / "result.json").exists()
     assert run("--name", "parts", "--resume", *common) == 0
     assert "resuming from last.ckpt" in capsys.readouterr().err
@@ -173,6 +185,26 @@ def test_a_nan_ends_the_run_with_its_name(
     assert f"at step 4, samples {samples} (images {images}); the batch is saved in " in err
     assert all(torch.isfinite(value).all() for value in weights(run.runs / "nan").values())
     assert json.loads((run.runs / "nan" / "run.json").read_text())["state"] == "failed"
+
+
+@pytest.mark.fault(11, "NaN loss in two steps, trainer.on_nan=skip", "trains to its end; told, counted, weights finite")
+def test_steps_with_nan_can_be_skipped_also_by_a_run_that_stopped_at_one(
+    run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_NAN_AT", "7,10")
+    assert run("--name", "nan") == 1
+    capsys.readouterr()
+    assert run("--name", "nan", "--resume", "trainer.on_nan=skip", "optimizer.clip_norm=1.0") == 2  # clipping decides
+    assert run("--name", "nan", "--resume", "trainer.on_nan=skip") == 0
+    err = capsys.readouterr().err
+    for step in (5, 7):
+        assert f"warning: train/offset is nan at step {step}, samples " in err
+    assert err.count("the step is left out (1 of at most 5 in a row)") == 2
+    rows = metrics(run.runs / "nan")
+    skipped = {int(row["step"]): float(row["value"]) for row in rows if row["metric"] == "skipped_steps"}
+    assert skipped == {5: 1.0, 6: 1.0, 7: 2.0, 8: 2.0, 9: 2.0}
+    assert json.loads((run.runs / "nan" / "result.json").read_text())["train"]["steps"] == 9
+    assert all(torch.isfinite(value).all() for value in weights(run.runs / "nan").values())
 
 
 def test_mistakes_are_one_line_and_end_before_training(run: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,9 @@
 """A paper that learns in a second: it is told the truth and learns how far its answer lies off.
 
 As a program it is ``experiments.run`` with this paper added: ``python toy_paper.py --paper toy …``.
-Environment: at batch ``TOY_SIGNAL_AT`` (counted over the run) rank 0 sends itself SIGINT, at ``TOY_NAN_AT`` the loss is
-NaN; ``TOY_RECIPES`` is the folder its recipe is written to.
+Environment: ``TOY_<EVENT>_AT`` is a batch, counted over the run, at which rank ``TOY_RANK`` (else 0) has a NaN loss
+(``NAN``; several batches with commas), sends itself a signal (``SIGNAL``: SIGINT, or the one of ``TOY_SIGNAL``), or
+waits for ever (``HANG``); ``TOY_RECIPES`` is the folder its recipe is written to.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,15 +46,21 @@ class Toy(pl.LightningModule):
 
     def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
         self.seen.append(batch.meta.sample_id.tolist())
-        batches = self.trainer.fit_loop.epoch_loop.total_batch_idx
-        if str(batches) == os.environ.get("TOY_SIGNAL_AT") and self.global_rank == 0:
-            os.kill(os.getpid(), signal.SIGINT)
+        if self._is_time("SIGNAL"):
+            os.kill(os.getpid(), getattr(signal, os.environ.get("TOY_SIGNAL", "SIGINT")))
+        if self._is_time("HANG"):
+            threading.Event().wait()
         draws = torch.rand(len(batch.images), 1, generator=torch.Generator().manual_seed(sum(self.seen[-1])))
         loss = self.network(draws.to(self.device)).pow(2).mean()
-        if str(batches) == os.environ.get("TOY_NAN_AT"):
+        if self._is_time("NAN"):
             loss = loss * float("nan")
         self.log("train/offset", loss.detach(), batch_size=len(batch.images))
         return loss
+
+    def _is_time(self, event: str) -> bool:
+        batch = str(self.trainer.fit_loop.epoch_loop.total_batch_idx)
+        is_asked = self.global_rank == int(os.environ.get("TOY_RANK", "0"))
+        return is_asked and batch in os.environ.get(f"TOY_{event}_AT", "").split(",")
 
     def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
         persons = batch.persons
