@@ -1,6 +1,7 @@
-"""A paper's own figures, from a finished run.
+"""A paper's own figures, from a trained checkpoint.
 
     python -m experiments.analyze --paper ssa --run runs/ssa/NAME
+    python -m experiments.analyze --paper ssn --checkpoint sent.ckpt data.root=/datasets/coco
 
 What is drawn stands at the top of experiments/analyses/<paper>.py.
 
@@ -24,10 +25,14 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m experiments.analyze", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--paper", required=True, help=f"one of {', '.join(PAPERS)}")
-    parser.add_argument("--run", required=True, help="folder of a finished run")
-    parser.add_argument("--naive", help="ssa: folder of a run without supervision, to stand beside it")
+    parser.add_argument(
+        "--run", "--checkpoint", required=True, metavar="PATH", help="folder of a finished run, or a .ckpt file"
+    )
+    parser.add_argument("--naive", metavar="PATH", help="ssa: a run without supervision, to stand beside it")
+    parser.add_argument("--fsm", type=int, default=3, help="ssn: the module to look into (default 3, as in the paper)")
     parser.add_argument("--images", type=int, default=4, help="photographs shown (default 4)")
-    parser.add_argument("--out", help="file to write; default: in the run's folder")
+    parser.add_argument("--out", help="file or folder to write; default: in the run's folder")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the run's configuration: other data")
     options = parser.parse_args(arguments)
     if options.paper not in PAPERS or find_spec(f"experiments.analyses.{options.paper}") is None:
         print(f"error: no analysis for paper {options.paper!r}", file=sys.stderr)

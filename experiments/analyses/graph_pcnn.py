@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.pictures import draw_truth, to_uint8, write_jpeg
-from datamodules.coco import CocoDataModule
+from callbacks.pictures import draw_truth, write_jpeg
 from datamodules.contracts import PoseBatch
 from datamodules.drawing import contact_sheet, draw_people
+from experiments.analyses.samples import shown_samples
 from experiments.checkpoint import load_trained
 from experiments.config import ConfigError
 from lightning_modules.graph_pcnn.config import Refinement
@@ -40,29 +40,23 @@ def main(options: argparse.Namespace) -> Path:
     Raises:
         ConfigError: a folder that is not a run of this paper with a second stage; nobody to show.
     """
-    config, module, skeleton, _ = load_trained(Path(options.run), paper="graph_pcnn")
+    trained = load_trained(Path(options.run), options.overrides, paper="graph_pcnn")
+    module, skeleton = trained.module, trained.skeleton
     assert isinstance(module, GraphPCNN)
-    if config.model.refinement is Refinement.none:
+    if trained.config.model.refinement is Refinement.none:
         raise ConfigError(f"{options.run}: model.refinement is none, so there is nothing to refine")
-    data = CocoDataModule(config.data, skeleton, config.seed)
-    data.prepare_data()
-    data.setup("validate")
+
+    def is_shown(batch: PoseBatch) -> bool:
+        return 2 * int((batch.persons.visibility > 0).sum()) > skeleton.num_keypoints
+
     cells: list[np.ndarray] = []
     captions: list[str] = []
-    for batch in data.val_dataloader():
-        batch = data.on_after_batch_transfer(batch, 0)
-        for row in range(len(batch.images)):
-            labelled = int((batch.persons.visibility[row, 0] > 0).sum())
-            if len(cells) < options.images * COLUMNS and 2 * labelled > skeleton.num_keypoints:
-                image = to_uint8(batch, row, config.data.mean, config.data.std)
-                pictures, texts = pictures_of_crop(module, _only(batch, row), image, joint=len(cells) // COLUMNS)
-                cells += pictures
-                captions += texts
-        if len(cells) >= options.images * COLUMNS:
-            break
-    if not cells:
-        raise ConfigError(f"{data.val_annotation_file}: nobody with more than half of the keypoints labelled")
-    out = Path(options.out) if options.out else Path(options.run) / "refinement.jpg"
+    sought = "a person with more than half of the keypoints labelled"
+    for index, (batch, image) in enumerate(shown_samples(trained, options.images, is_shown, sought)):
+        pictures, texts = pictures_of_crop(module, batch, image, joint=index)
+        cells += pictures
+        captions += texts
+    out = Path(options.out) if options.out else trained.file.parent / "refinement.jpg"
     write_jpeg(out, contact_sheet(cells, columns=COLUMNS, cell=240, captions=captions))
     return out
 
@@ -109,15 +103,3 @@ def draw_points(image: np.ndarray, response: Tensor, points: Tensor, truth: Tens
         cv2.circle(picture, (x, y), size, _YELLOW, -1, cv2.LINE_AA)
     x, y = (STRIDE * truth).round().int().tolist()
     return cv2.drawMarker(picture, (x, y), _WHITE, cv2.MARKER_STAR, 6 * size, size, cv2.LINE_AA)
-
-
-def _only(batch: PoseBatch, row: int) -> PoseBatch:
-    """The batch of one sample."""
-    one = slice(row, row + 1)
-    return PoseBatch(
-        batch.images[one],
-        type(batch.persons)(*(value[one] for value in batch.persons)),
-        batch.ignore[one],
-        None,
-        type(batch.meta)(*(value[one] for value in batch.meta)),
-    )

@@ -20,13 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.pictures import draw_truth, to_uint8, write_jpeg
-from datamodules.coco import CocoDataModule
+from callbacks.pictures import draw_truth, write_jpeg
 from datamodules.contracts import PoseBatch
 from datamodules.drawing import contact_sheet
 from experiments.analyses.cost_chart import write_cost_chart
+from experiments.analyses.samples import shown_samples, shows_a_labelled_person
 from experiments.checkpoint import load_trained
-from experiments.config import ConfigError, RunConfig
 from lightning_modules.openpose_ssal.module import OpenPoseSsal
 from lightning_modules.openpose_ssal.network import Output
 from lightning_modules.openpose_ssal.targets import Targets, encode_targets
@@ -42,57 +41,46 @@ def main(options: argparse.Namespace) -> Path:
     Raises:
         ConfigError: the folder is not a finished run of this paper, or its data show nobody.
     """
-    config, module, _, _ = load_trained(Path(options.run), paper="openpose_ssal")
+    trained = load_trained(Path(options.run), options.overrides, paper="openpose_ssal")
+    module = trained.module
     assert isinstance(module, OpenPoseSsal)
-    out = Path(options.out) if options.out else Path(options.run)
+    out = Path(options.out) if options.out else trained.file.parent
+    shown = shown_samples(trained, options.images, shows_a_labelled_person, "a labelled person")
     out.mkdir(parents=True, exist_ok=True)
-    data = CocoDataModule(config.data, module.skeleton, config.seed)
-    data.prepare_data()
-    data.setup("validate")
-    drawn = 0
-    for batch in data.val_dataloader():
-        batch = data.on_after_batch_transfer(batch, 0)
-        for row in range(len(batch.images)):
-            if drawn < options.images and (batch.persons.visibility[row] > 0).any():
-                _draw_photograph(module, config, batch, row, out)
-                drawn += 1
-        if drawn >= options.images:
-            break
-    if not drawn:
-        raise ConfigError(f"{data.val_annotation_file}: no photograph with a labelled person")
+    for batch, image in shown:
+        _draw_photograph(module, batch, image, out)
     write_cost_chart(out / "cost.png")
     return out
 
 
 @torch.no_grad()
-def _draw_photograph(module: OpenPoseSsal, config: RunConfig, batch: PoseBatch, row: int, out: Path) -> None:
+def _draw_photograph(module: OpenPoseSsal, batch: PoseBatch, image: np.ndarray, out: Path) -> None:
     stride = module.config.network.downsampling
     height, width = (side // stride * stride for side in batch.images.shape[-2:])
     images = batch.images[..., :height, :width]
-    image = to_uint8(batch, row, config.data.mean, config.data.std)
-    output = module.network(images[row : row + 1])
+    output = module.network(images)
     targets = encode_targets(batch._replace(images=images), module.parts, module.config)
     picture = cv2.copyMakeBorder(
         image, 0, max(0, height - image.shape[0]), 0, max(0, width - image.shape[1]), cv2.BORDER_CONSTANT
     )[:height, :width]
-    name = f"{int(batch.meta.image_id[row])}.jpg"
-    truth = draw_truth(image, batch, row, module.skeleton)
-    write_jpeg(out / f"stages-{name}", stage_sheet(picture, truth, output, targets, row))
-    write_jpeg(out / f"weights-{name}", weight_sheet(picture, truth, module, targets, row))
+    name = f"{int(batch.meta.image_id)}.jpg"
+    truth = draw_truth(image, batch, 0, module.skeleton)
+    write_jpeg(out / f"stages-{name}", stage_sheet(picture, truth, output, targets))
+    write_jpeg(out / f"weights-{name}", weight_sheet(picture, truth, module, targets))
 
 
-def stage_sheet(picture: np.ndarray, truth: np.ndarray, output: Output, targets: Targets, row: int) -> np.ndarray:
+def stage_sheet(picture: np.ndarray, truth: np.ndarray, output: Output, targets: Targets) -> np.ndarray:
     """Fig. 6: the largest heatmap and the field of every cell, stage by stage, then the target's.
 
     Args:
         picture: u8 [H, W, 3], H and W multiples of f_d.
         truth: u8 picture of the annotated people.
         output: predictions of this photograph alone (B = 1).
-        targets: of its batch, where it is sample ``row``.
+        targets: of this photograph alone.
     """
     stages = len(output.heatmaps)
-    heat = [*output.heatmaps[:, 0, :-1].amax(1), targets.heatmaps[row, :-1].amax(0)]
-    fields = [*output.pafs[:, 0], targets.pafs[row]]
+    heat = [*output.heatmaps[:, 0, :-1].amax(1), targets.heatmaps[0, :-1].amax(0)]
+    fields = [*output.pafs[:, 0], targets.pafs[0]]
     cells = [overlay(picture, values) for values in heat] + [truth]
     cells += [overlay_field(picture, _strongest(field)) for field in fields] + [picture]
     names = [*(f"stage {stage + 1}" for stage in range(stages)), "target"]
@@ -101,12 +89,10 @@ def stage_sheet(picture: np.ndarray, truth: np.ndarray, output: Output, targets:
     return contact_sheet(cells, columns=stages + 2, cell=_CELL, captions=captions)
 
 
-def weight_sheet(
-    picture: np.ndarray, truth: np.ndarray, module: OpenPoseSsal, targets: Targets, row: int
-) -> np.ndarray:
+def weight_sheet(picture: np.ndarray, truth: np.ndarray, module: OpenPoseSsal, targets: Targets) -> np.ndarray:
     """Figs. 8 and 9: weights of the fields' error around limbs, and of every stage's error where sides are confused."""
     config, parts = module.config, module.parts
-    weight = SpatialAttention(config.salm_alpha)(targets.attention[row])
+    weight = SpatialAttention(config.salm_alpha)(targets.attention[0])
     limbs = [*range(0, len(parts.limbs), 4), slice(None)]
     cells, captions = [truth], ["annotated"]
     for limb in limbs:
@@ -116,7 +102,7 @@ def weight_sheet(
         captions.append(f"{ends.replace('_', ' ')}, 1 to {float(values.max()):.1f}")
     columns = len(cells)
     partner = torch.tensor([*parts.part_partners, len(parts.names)])
-    fault = direction_fault(targets.heatmaps[row : row + 1] > config.offset_gate, partner)
+    fault = direction_fault(targets.heatmaps > config.offset_gate, partner)
     betas = stage_factors(config.pdd_schedule.value, config.network.stages)
     lightest = ProgressiveDirection(betas)(fault)[:, 0].amin(1)
     for stage, beta in enumerate(betas):

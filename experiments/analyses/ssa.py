@@ -17,13 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.pictures import to_uint8, write_jpeg
-from datamodules.coco import CocoDataModule
+from callbacks.pictures import write_jpeg
 from datamodules.contracts import PoseBatch
 from datamodules.drawing import contact_sheet, draw_people
 from datamodules.skeleton import Skeleton
+from experiments.analyses.samples import shown_samples, shows_a_labelled_person
 from experiments.checkpoint import load_trained
-from experiments.config import ConfigError
 from lightning_modules.ssa.attention import QueryKey, attention_rows
 from lightning_modules.ssa.decode import People
 from lightning_modules.ssa.module import SSA
@@ -39,41 +38,30 @@ def main(options: argparse.Namespace) -> Path:
     Raises:
         ConfigError: a folder that is not a run of this paper; nobody to show.
     """
-    config, supervised, skeleton, _ = load_trained(Path(options.run), paper="ssa")
-    naive = load_trained(Path(options.naive), paper="ssa").module if options.naive else supervised
-    assert isinstance(supervised, SSA)
+    trained = load_trained(Path(options.run), options.overrides, paper="ssa")
+    naive = load_trained(Path(options.naive), paper="ssa").module if options.naive else trained.module
+    assert isinstance(trained.module, SSA)
     assert isinstance(naive, SSA)
-    data = CocoDataModule(config.data, skeleton, config.seed)
-    data.prepare_data()
-    data.setup("validate")
     cells: list[np.ndarray] = []
     captions: list[str] = []
-    for batch in data.val_dataloader():
-        batch = data.on_after_batch_transfer(batch, 0)
-        for row in range(len(batch.images)):
-            if len(cells) < options.images * 2 * (MAPS + 1) and (batch.persons.visibility[row] > 0).any():
-                image = to_uint8(batch, row, config.data.mean, config.data.std)
-                pictures, texts = rows_of_photograph(supervised, naive, batch, row, image, skeleton)
-                cells += pictures
-                captions += texts
-        if len(cells) >= options.images * 2 * (MAPS + 1):
-            break
-    if not cells:
-        raise ConfigError(f"{data.val_annotation_file}: no photograph with a labelled person")
-    out = Path(options.out) if options.out else Path(options.run) / "attention.jpg"
+    for batch, image in shown_samples(trained, options.images, shows_a_labelled_person, "a labelled person"):
+        pictures, texts = rows_of_photograph(trained.module, naive, batch, image, trained.skeleton)
+        cells += pictures
+        captions += texts
+    out = Path(options.out) if options.out else trained.file.parent / "attention.jpg"
     write_jpeg(out, contact_sheet(cells, columns=MAPS + 1, cell=240, captions=captions))
     return out
 
 
 @torch.no_grad()
 def rows_of_photograph(
-    supervised: SSA, naive: SSA, batch: PoseBatch, row: int, image: np.ndarray, skeleton: Skeleton
+    supervised: SSA, naive: SSA, batch: PoseBatch, image: np.ndarray, skeleton: Skeleton
 ) -> tuple[list[np.ndarray], list[str]]:
-    """Two rows of ``1 + MAPS`` pictures, and their captions."""
-    single = batch.images[row : row + 1]
+    """Two rows of ``1 + MAPS`` pictures of the one photograph in ``batch``, and their captions."""
+    single = batch.images
     ours, theirs = supervised.network(single), naive.network(single)
-    people = chosen_keypoints(batch, row)
-    points = batch.persons.keypoints[row][people[:, 0], people[:, 1]]
+    people = chosen_keypoints(batch)
+    points = batch.persons.keypoints[0][people[:, 0], people[:, 1]]
     names = [skeleton.joints[int(joint)] for joint in people[:, 1]]
     pictures: list[np.ndarray] = []
     captions: list[str] = []
@@ -91,10 +79,10 @@ def rows_of_photograph(
     return pictures, captions
 
 
-def chosen_keypoints(batch: PoseBatch, row: int) -> Tensor:
+def chosen_keypoints(batch: PoseBatch) -> Tensor:
     """i64 [n <= MAPS, 2]: person and joint of labelled keypoints, one of each person in turn, largest people first."""
-    is_labelled = (batch.persons.visibility[row] > 0) & batch.persons.is_real[row][:, None]
-    order = batch.persons.areas[row].argsort(descending=True).tolist()
+    is_labelled = (batch.persons.visibility[0] > 0) & batch.persons.is_real[0][:, None]
+    order = batch.persons.areas[0].argsort(descending=True).tolist()
     per_person = [(person, is_labelled[person].nonzero()[:, 0].tolist()) for person in order]
     turns: list[tuple[int, int]] = []
     for turn in range(MAPS):

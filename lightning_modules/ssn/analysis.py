@@ -1,13 +1,27 @@
-"""The numbers behind Section 4.1: what offsets contribute to keypoints, and which windows a module forms."""
+"""The numbers behind Section 4.1: what channels contribute to keypoints, and which windows a module forms."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lightning_modules.ssn.feature_shift import FeatureShiftModule
+
+
+class Scores(NamedTuple):
+    """How much the channels of a module contribute to each of M keypoints, in [0, 1]; 0 without any influence."""
+
+    shifted: Tensor
+    """f32 [M, K], the shifted maps S: scores of the offsets (Fig. 5c)."""
+    non_local: Tensor
+    """f32 [M, C], the non-local maps w^β(F ⊙ S) (Fig. 6, top)."""
+    inputs: Tensor
+    """f32 [M, C], the input maps P (Fig. 6, top)."""
+    attention: Tensor | None
+    """f32 [M, K], the correlation attention F (Fig. 6, bottom); None without."""
 
 
 class Window(NamedTuple):
@@ -19,42 +33,106 @@ class Window(NamedTuple):
     """f32 [K], Σ_c' w^FSM_{c,k,c'} of Eq. 5."""
 
 
-def keypoint_offset_scores(network: nn.Module, module: FeatureShiftModule, images: Tensor) -> Tensor:
-    """What each shifting channel of ``module`` contributes to each keypoint (supplement, Section 1).
+def keypoint_scores(network: nn.Module, module: FeatureShiftModule, crops: Iterable[Tensor]) -> Scores:
+    """What each channel of ``module`` contributes to each keypoint (supplement, Section 1).
 
     For keypoint m the target is the prediction with the maximum of channel m set to zero; the gradient of the mean
-    squared error in the shifted maps is averaged over the map. The supplement does not say how signs, images and the
+    squared error in the channel's map is averaged over the map. The supplement does not say how signs, images and the
     scale of a channel are treated. # choice: magnitudes, their mean over images, each channel divided by its largest.
 
     Args:
         network: in eval mode; its output has ``heatmap_s4`` [B, M, H/4, W/4].
         module: a part of ``network`` that is inserted.
-        images: f32 [B, 3, H, W], normalised.
-
-    Returns:
-        f32 [M, K] in [0, 1]; a channel without any influence is 0. The paper draws scores above 0.5.
+        crops: batches f32 [B, 3, H, W], normalised; at least one.
     """
-    shifted: list[Tensor] = []
+    sums: list[Tensor] = []
+    for images in crops:
+        found = [gradients.abs().sum(dim=0) for gradients in _gradients(network, module, images)]
+        sums = [total + more for total, more in zip(sums, found, strict=True)] if sums else found
+    shifted, non_local, inputs, *attention = (_normalized(total) for total in sums)
+    return Scores(shifted, non_local, inputs, attention[0] if attention else None)
 
-    def keep(part: nn.Module, inputs: Any, output: Tensor) -> None:
-        shifted.append(output)
 
-    handle = module.shift.register_forward_hook(keep)
+def _gradients(network: nn.Module, module: FeatureShiftModule, images: Tensor) -> list[Tensor]:
+    """Of every keypoint's error, averaged over the maps: f32 [B, M, n] of S, w^β(F ⊙ S), P, and F if there is one."""
+    parts = [module.shift, module.expand, *([] if module.attention is None else [module.attention])]
+    with torch.enable_grad():
+        heatmap, (maps, *outputs) = _watch(network, module, parts, images)
+        watched = [*outputs[:2], maps, *outputs[2:]]
+        values = heatmap.flatten(2)
+        peak = values.detach().amax(dim=2)
+        found: list[list[Tensor]] = []
+        for keypoint in range(values.shape[1]):
+            target = values.detach().clone()
+            target[:, keypoint].masked_fill_(target[:, keypoint] == peak[:, keypoint, None], 0.0)
+            loss = (values - target).square().mean(dim=(1, 2)).sum()
+            gradients = torch.autograd.grad(loss, watched, retain_graph=True)
+            found.append([gradient.mean(dim=(2, 3)) for gradient in gradients])
+    return [torch.stack(of_keypoints, dim=1) for of_keypoints in zip(*found, strict=True)]
+
+
+def _watch(
+    network: nn.Module, module: FeatureShiftModule, parts: Sequence[nn.Module], images: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """``heatmap_s4`` of ``images``, and P and the outputs of ``parts`` on the way."""
+    seen: dict[nn.Module, Tensor] = {}
+
+    def keep_input(part: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        seen[part] = inputs[0] if inputs[0].requires_grad else inputs[0].detach().requires_grad_()
+        return (seen[part],)
+
+    def keep_output(part: nn.Module, inputs: Any, output: Tensor) -> None:
+        seen[part] = output
+
+    hooks = [
+        module.register_forward_pre_hook(keep_input),
+        *(part.register_forward_hook(keep_output) for part in parts),
+    ]
     try:
         heatmap = network(images).heatmap_s4
     finally:
-        handle.remove()
-    peak = heatmap.flatten(2).amax(dim=2, keepdim=True)
-    scores = []
-    for keypoint in range(heatmap.shape[1]):
-        target = heatmap.detach().flatten(2).clone()
-        target[:, keypoint] = target[:, keypoint].masked_fill(target[:, keypoint] == peak[:, keypoint].detach(), 0.0)
-        loss = (heatmap.flatten(2) - target).square().mean()
-        (gradient,) = torch.autograd.grad(loss, shifted[0], retain_graph=True)
-        scores.append(gradient.mean(dim=(2, 3)).abs().mean(dim=0))
-    table = torch.stack(scores)
-    largest = table.amax(dim=0, keepdim=True)
-    return torch.where(largest > 0, table / largest, 0.0)
+        for hook in hooks:
+            hook.remove()
+    return heatmap, [seen[part] for part in (module, *parts)]
+
+
+def _normalized(sums: Tensor) -> Tensor:
+    """[M, n], each of the n channels divided by its largest."""
+    largest = sums.amax(dim=0, keepdim=True)
+    return torch.where(largest > 0, sums / largest, 0.0)
+
+
+@torch.no_grad()
+def input_maps(network: nn.Module, modules: Sequence[FeatureShiftModule], images: Tensor) -> list[Tensor]:
+    """P [B, C, h, w] of each of ``modules``, parts of ``network``, for normalised crops f32 [B, 3, H, W]."""
+    seen: dict[nn.Module, Tensor] = {}
+
+    def keep(part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen[part] = inputs[0].clone()
+
+    hooks = [module.register_forward_pre_hook(keep) for module in modules]
+    try:
+        network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [seen[module] for module in modules]
+
+
+def clearest_channel(maps: Tensor, cells: Tensor) -> int:
+    """The non-local channel that responds most at two points of every crop. Fig. 7 shows maps "with clear meaning".
+
+    # choice: the lower of both responses, in standard deviations above the map's mean, highest on average over crops.
+
+    Args:
+        maps: non-local maps f32 [N, C, h, w].
+        cells: i64 [N, 2, 2], column and row of each of the two points.
+    """
+    flat = maps.flatten(2)
+    standard = (flat - flat.mean(2, keepdim=True)) / flat.std(2, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
+    index = cells[..., 1] * maps.shape[3] + cells[..., 0]
+    response = standard.gather(2, index[:, None].expand(-1, maps.shape[1], -1))
+    return int(response.amin(2).mean(0).argmax())
 
 
 @torch.no_grad()

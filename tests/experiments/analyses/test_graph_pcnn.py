@@ -58,7 +58,7 @@ def test_points_and_response_lie_where_the_frame_says():
 
 
 def test_other_runs_are_refused(tmp_path):
-    options = Namespace(run=str(tmp_path), images=1, out=None)
+    options = Namespace(run=str(tmp_path), images=1, out=None, overrides=[])
     with pytest.raises(ConfigError, match=r"no best\.ckpt"):
         main(options)
     config = compose("graph_pcnn", "smoke", ["model.refinement=none"])

@@ -34,7 +34,7 @@ def run(tmp_path, write_coco, person):
 
 
 def test_a_run_gets_its_figures(run, tmp_path):
-    out = main(Namespace(run=str(run), out=str(tmp_path / "figures"), images=1))
+    out = main(Namespace(run=str(run), out=str(tmp_path / "figures"), images=1, overrides=[]))
     assert sorted(file.name for file in out.iterdir()) == ["cost.png", "stages-1.jpg", "weights-1.jpg"]
     stages, weights = (cv2.imread(str(out / f"{name}-1.jpg")) for name in ("stages", "weights"))
     # Two stages, the target and one plain picture beside each row; the weights: truth, five limbs, all limbs.
@@ -46,9 +46,9 @@ def test_a_run_gets_its_figures(run, tmp_path):
 def test_what_is_no_run_of_this_paper_is_refused(run, tmp_path):
     (run / "best.ckpt").unlink()
     with pytest.raises(ConfigError, match=r"best\.ckpt"):
-        main(Namespace(run=str(run), out=None, images=1))
+        main(Namespace(run=str(run), out=None, images=1, overrides=[]))
     with pytest.raises(ConfigError):
-        main(Namespace(run=str(tmp_path), out=None, images=1))
+        main(Namespace(run=str(tmp_path), out=None, images=1, overrides=[]))
 
 
 def test_overlays_show_where_a_map_is_high():

@@ -40,7 +40,7 @@ def test_a_photograph_gives_two_rows() -> None:
     visibility = torch.zeros(1, 17)
     visibility[0, :3] = 2  # fewer keypoints than maps
     image = np.zeros((64, 64, 3), np.uint8)
-    pictures, captions = rows_of_photograph(module, module, photograph(visibility), 0, image, COCO)
+    pictures, captions = rows_of_photograph(module, module, photograph(visibility), image, COCO)
     assert len(pictures) == len(captions) == 2 * (MAPS + 1)
     assert all(picture.shape == image.shape for picture in pictures)
     assert captions[1] == "supervised: nose"
@@ -52,7 +52,7 @@ def test_keypoints_are_taken_from_every_person_in_turn() -> None:
     visibility = torch.zeros(3, 17)
     visibility[0, [0, 5, 16]] = 2
     visibility[2, [9]] = 1
-    assert chosen_keypoints(photograph(visibility), 0).tolist() == [[0, 0], [2, 9], [0, 16], [0, 5]]
+    assert chosen_keypoints(photograph(visibility)).tolist() == [[0, 0], [2, 9], [0, 16], [0, 5]]
 
 
 def test_attention_is_painted_where_the_cell_attends_to() -> None:
@@ -72,7 +72,7 @@ def test_attention_is_painted_where_the_cell_attends_to() -> None:
 
 
 def test_other_runs_are_refused(tmp_path: Path) -> None:
-    options = Namespace(run=str(tmp_path), naive=None, images=1, out=None)
+    options = Namespace(run=str(tmp_path), naive=None, images=1, out=None, overrides=[])
     with pytest.raises(ConfigError, match=r"no best\.ckpt"):
         main(options)
     config = to_plain(compose("inspose", "smoke"))

@@ -1,7 +1,13 @@
 import torch
 from torch import nn
 
-from lightning_modules.ssn.analysis import effective_receptive_field, keypoint_offset_scores, window
+from lightning_modules.ssn.analysis import (
+    clearest_channel,
+    effective_receptive_field,
+    input_maps,
+    keypoint_scores,
+    window,
+)
 from lightning_modules.ssn.config import Architecture, Config, CorrelationAttention, EarlyPredictor, FeatureShiftConfig
 from lightning_modules.ssn.feature_shift import FeatureShiftModule
 from lightning_modules.ssn.network import Network, feature_shift_modules
@@ -37,19 +43,60 @@ def test_without_attention_the_receptive_field_is_the_window():
     torch.testing.assert_close(field[2, 4], (beta[1] * alpha[1] + beta[2] * alpha[2]).square().sum())
 
 
-def test_scores_know_which_channels_matter():
+def three_block(kind: CorrelationAttention = CorrelationAttention.sigmoid) -> Network:
     torch.manual_seed(0)
-    shift = FeatureShiftConfig(channels=5, correlation_attention=CorrelationAttention.sigmoid, insert_step=0)
+    shift = FeatureShiftConfig(channels=5, correlation_attention=kind, insert_step=0)
     config = Config(architecture=Architecture.three_block, feature_shift=shift, early_predictors=EarlyPredictor.none)
-    network = Network(config, 6).eval()
+    return Network(config, 6).eval()
+
+
+def test_scores_know_which_channels_matter():
+    network = three_block()
     last = feature_shift_modules(network)[2]
     nn.init.normal_(last.expand.weight, std=0.1)
     with torch.no_grad():
         last.expand.weight[:, 3] = 0  # nobody reads channel 3
-    scores = keypoint_offset_scores(network, last, torch.randn(2, 3, 32, 32))
-    assert scores.shape == (6, 5)
-    assert torch.equal(scores[:, 3], torch.zeros(6))
-    read = scores[:, [0, 1, 2, 4]]
-    torch.testing.assert_close(read.amax(0), torch.ones(4))
-    assert (read >= 0).all()
-    assert read.std(0).min() > 0
+    scores = keypoint_scores(network, last, [torch.randn(2, 3, 32, 32)])
+    assert scores.shifted.shape == scores.attention.shape == (6, 5)
+    assert scores.non_local.shape == scores.inputs.shape == (6, 256)
+    for table in (scores.shifted, scores.attention):
+        assert torch.equal(table[:, 3], torch.zeros(6))
+        read = table[:, [0, 1, 2, 4]]
+        torch.testing.assert_close(read.amax(0), torch.ones(4))
+        assert (read >= 0).all()
+        assert read.std(0).min() > 0
+
+
+def test_scores_are_the_supplements_gradients():
+    """Step by step for one keypoint: the maximum set to zero, the squared error, its gradient averaged over the map."""
+    network, images = three_block(CorrelationAttention.none), torch.randn(2, 3, 32, 32)
+    last = feature_shift_modules(network)[2]
+    nn.init.normal_(last.expand.weight, std=0.1)
+    expected = torch.zeros(6, 256)
+    (before,) = input_maps(network, [last], images)
+    for image in range(2):
+        for keypoint in range(6):
+            maps = before[image : image + 1].clone().requires_grad_()
+            body = list(network.body)
+            prediction = nn.Sequential(*body[body.index(last) :])(maps)[0]
+            target = prediction.detach().clone()
+            target[keypoint].view(-1)[prediction[keypoint].argmax()] = 0
+            (gradient,) = torch.autograd.grad(((prediction - target) ** 2).mean(), maps)
+            expected[keypoint] += gradient[0].mean((1, 2)).abs()
+    expected /= expected.amax(0)
+    for crops in ([images], images.split(1)):
+        scores = keypoint_scores(network, last, crops)
+        torch.testing.assert_close(scores.inputs, expected, rtol=1e-3, atol=1e-4)
+        assert scores.attention is None
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+def test_the_clearest_channel_responds_at_both_points_of_every_crop():
+    maps = torch.rand(2, 3, 8, 6, generator=torch.Generator().manual_seed(0))
+    cells = torch.tensor([[[1, 2], [5, 7]], [[0, 0], [3, 4]]])
+    for crop in range(2):
+        for x, y in cells[crop].tolist():
+            maps[crop, 1, y, x] = 4.0
+        x, y = cells[crop, 0].tolist()
+        maps[crop, 2, y, x] = 90.0  # strong, but at one of the points only
+    assert clearest_channel(maps, cells) == 1
