@@ -57,7 +57,7 @@ def read_detections(config: DetectionsConfig, annotations: Annotations) -> Boxes
     inside = np.clip(boxes, 0, limit).astype(np.float32)
     scores = np.array([entry["score"] for entry in people], dtype=np.float32)
     has_area = (inside[:, 2:] > inside[:, :2]).all(axis=1)
-    scores = _suppress_per_image(image, inside, np.where(has_area, scores, -np.inf), config)
+    scores = suppressed(image, inside, np.where(has_area, scores, -np.inf), config)
     kept = np.flatnonzero(has_area & (scores > config.score_threshold))
     kept = kept[np.lexsort((-scores[kept], image[kept]))]
     return Boxes(image[kept], inside[kept], scores[kept].astype(np.float32))
@@ -77,9 +77,10 @@ def soft_nms(boxes: NDArray[Any], scores: NDArray[Any], lower: Callable[[NDArray
     return scores.astype(np.float32)
 
 
-def _suppress_per_image(
+def suppressed(
     image: NDArray[np.int64], boxes: NDArray[np.float32], scores: NDArray[Any], config: DetectionsConfig
 ) -> NDArray[Any]:
+    """Scores [N] of ``boxes`` [N, 4] after the configured soft-NMS within each ``image`` [N]."""
     if config.soft_nms is SoftNms.none:
         return scores
 
@@ -143,11 +144,15 @@ def _fault(entry: Any) -> str | None:
     for key in ("image_id", "category_id"):
         if type(entry.get(key)) is not int:
             return f"has no whole number as its {key}"
-    bbox = entry.get("bbox")
+    return check_values(entry.get("bbox"), entry.get("score"))
+
+
+def check_values(bbox: Any, score: Any) -> str | None:
+    """What is wrong with a detection's values; None if nothing is."""
     if not (isinstance(bbox, list) and len(bbox) == 4 and all(_is_number(value) for value in bbox)):
         return f"has bbox {bbox!r}, not four finite numbers (x, y, width, height)"
-    if not _is_number(entry.get("score")):
-        return f"has score {entry.get('score')!r}, not a finite number"
+    if not _is_number(score):
+        return f"has score {score!r}, not a finite number"
     return None
 
 

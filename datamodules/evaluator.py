@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,16 +17,11 @@ from pycocotools.cocoeval import COCOeval
 
 from datamodules.contracts import Predictions
 from datamodules.mask_figures import RunLengths, encode_masks, score_masks
+from datamodules.results import MAX_DETECTIONS, Suppress, best_rows, person_areas, to_host, to_result
 from datamodules.skeleton import COCO, Skeleton
 
 FIGURES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 """COCO's ten keypoint figures in the order of ``COCOeval.stats``."""
-MAX_DETECTIONS = 20
-"""COCO scores the 20 best people of an image."""
-
-
-Suppress = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""The n people of an image (f32 [n, K, 3] keypoints, [n] scores, [n] areas of their boxes) -> bool [n], who stays."""
 
 
 class EvaluationError(ValueError):
@@ -108,7 +103,7 @@ class CocoKeypointEvaluator:
                 f"predictions have {predictions.keypoints.shape[2]} keypoints, "
                 f"skeleton {self.skeleton.name} has {self.skeleton.num_keypoints}"
             )
-        keypoints, scores, is_valid, sample_ids, image_ids = _to_host(predictions)
+        keypoints, scores, is_valid, sample_ids, image_ids = to_host(predictions)
         is_finite = np.isfinite(scores) & np.isfinite(keypoints).all(axis=(2, 3))
         self.num_dropped += int((is_valid & ~is_finite).sum())
         is_kept = is_valid & is_finite
@@ -121,7 +116,7 @@ class CocoKeypointEvaluator:
             kept = is_kept[row]
             masks = None if predictions.masks is None else _kept_masks(predictions.masks[row], kept)
             found = keypoints[row, kept]
-            areas = _extent_areas(found) if boxes is None else _box_areas(boxes[row, kept])
+            areas = person_areas(found, None if boxes is None else boxes[row, kept])
             self._samples[sample_id] = ScoredSample(image_id, found, scores[row, kept], areas, masks)
 
     def state(self) -> dict[int, ScoredSample]:
@@ -145,12 +140,7 @@ class CocoKeypointEvaluator:
             if sample.image_id in wanted:
                 people.setdefault(sample.image_id, []).append(sample)
         return [
-            {
-                "image_id": image_id,
-                "category_id": self._category_id,
-                "keypoints": _to_pixel_indices(keypoints),
-                "score": score,
-            }
+            to_result(image_id, self._category_id, keypoints, score)
             for image_id, samples in sorted(people.items())
             for score, keypoints in self._best(samples)
         ]
@@ -160,10 +150,7 @@ class CocoKeypointEvaluator:
         keypoints = np.concatenate([sample.keypoints for sample in samples])
         scores = np.concatenate([sample.scores for sample in samples])
         areas = np.concatenate([sample.areas for sample in samples])
-        order = np.argsort(-scores, kind="stable")
-        if self.suppress is not None:
-            order = order[self.suppress(keypoints[order], scores[order], areas[order])]
-        return [(float(scores[row]), keypoints[row]) for row in order[:MAX_DETECTIONS]]
+        return [(float(scores[row]), keypoints[row]) for row in best_rows(keypoints, scores, areas, self.suppress)]
 
     def compute(self) -> dict[str, float]:
         """COCO's ten figures in [0, 1], named as in ``FIGURES``; with masks also ``segm/AP`` and its kin.
@@ -305,45 +292,8 @@ def _index(dataset: dict[str, Any]) -> CocoIndex:
     return index
 
 
-def _to_host(predictions: Predictions) -> tuple[np.ndarray, ...]:
-    """Keypoints, scores, is_valid, sample_id and image_id as arrays: their bits travel side by side as int32."""
-    batch, people, joints, _ = predictions.keypoints.shape
-    parts = (
-        predictions.keypoints.detach().float().contiguous().view(torch.int32).reshape(batch, -1),
-        predictions.scores.detach().float().contiguous().view(torch.int32),
-        predictions.is_valid.to(torch.int32),
-        predictions.sample_id.contiguous().view(torch.int32).reshape(batch, 2),
-        predictions.image_id.contiguous().view(torch.int32).reshape(batch, 2),
-    )
-    packed = torch.cat(parts, dim=1).cpu().numpy()
-    ends = np.cumsum([part.shape[1] for part in parts])
-    keypoints, scores, is_valid, sample_id, image_id = (
-        np.ascontiguousarray(piece) for piece in np.split(packed, ends[:-1], axis=1)
-    )
-    return (
-        keypoints.view(np.float32).reshape(batch, people, joints, 3),
-        scores.view(np.float32),
-        is_valid.astype(bool),
-        sample_id.view(np.int64).reshape(batch),
-        image_id.view(np.int64).reshape(batch),
-    )
-
-
 def _kept_masks(masks: tuple[torch.Tensor, ...], is_kept: np.ndarray) -> list[RunLengths]:
     return encode_masks(mask for mask, kept in zip(masks, is_kept[: len(masks)].tolist(), strict=True) if kept)
-
-
-def _box_areas(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(axis=1)
-
-
-def _extent_areas(keypoints: np.ndarray) -> np.ndarray:
-    return np.ptp(keypoints[..., :2], axis=1).prod(axis=1)
-
-
-def _to_pixel_indices(keypoints: np.ndarray) -> list[float]:
-    shifted = keypoints.astype(np.float64) - np.array([0.5, 0.5, 0.0])
-    return shifted.round(3).reshape(-1).tolist()
 
 
 def _nobody(figure: str) -> float:

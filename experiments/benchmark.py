@@ -9,7 +9,7 @@ import argparse
 import platform
 from importlib import import_module
 
-BENCHMARKS = ("inspose_kp_nets", "ssn_shift", "ssa_attention", "ssa_grouping")
+BENCHMARKS = ("inspose_kp_nets", "ssn_shift", "ssa_attention", "ssa_grouping", "predict_video")
 
 
 def main(arguments: list[str] | None = None) -> int:

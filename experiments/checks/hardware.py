@@ -140,7 +140,7 @@ def _sum_over_gloo() -> str:
             store = dist.FileStore(f"{folder}/store", _RANKS)
             group = dist.ProcessGroupGloo(store, index, _RANKS, _TIMEOUT)
             value = torch.tensor([float(index + 1)])
-            group.allreduce([value]).wait()
+            group.allreduce([value]).wait()  # type: ignore[attr-defined]
             return value.item()
 
         with ThreadPoolExecutor(_RANKS) as pool:

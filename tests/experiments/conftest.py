@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,25 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     module.register(tmp_path)
     yield module
     sys.modules.pop("toy_paper", None)
+
+
+@pytest.fixture
+def write_checkpoint(tmp_path: Path) -> Callable[..., Path]:
+    """``write_checkpoint("ssn", "data.root=…")``: a smoke-sized checkpoint with random weights."""
+
+    def write(paper: str, *overrides: str, preset: str = "smoke") -> Path:
+        import torch
+
+        from datamodules.skeleton import COCO
+        from experiments.config import compose, to_plain
+        from lightning_modules.papers import PAPERS, load
+
+        config = compose(paper, preset, ["data.num_workers=0", *overrides])
+        torch.manual_seed(0)
+        module = load(PAPERS[paper].module)(config.model, config.optimizer, COCO)
+        content = {"run": {"paper": paper, "config": to_plain(config)}, "hyper_parameters": dict(module.hparams)}
+        file = tmp_path / f"{paper}.ckpt"
+        torch.save({**content, "state_dict": module.state_dict()}, file)
+        return file
+
+    return write

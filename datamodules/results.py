@@ -1,0 +1,67 @@
+"""Predicted people on the host and in COCO's result format: which of an image count, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from datamodules.contracts import Predictions
+
+MAX_DETECTIONS = 20
+"""COCO scores the 20 best people of an image."""
+
+Suppress = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""The n people of an image (f32 [n, K, 3] keypoints, [n] scores, [n] areas of their boxes) -> bool [n], who stays."""
+
+
+def best_rows(keypoints: np.ndarray, scores: np.ndarray, areas: np.ndarray, suppress: Suppress | None) -> np.ndarray:
+    """Rows i64 [m <= ``MAX_DETECTIONS``] of the people of an image that count, best first, duplicates left out."""
+    order = np.argsort(-scores, kind="stable")
+    if suppress is not None:
+        order = order[suppress(keypoints[order], scores[order], areas[order])]
+    return order[:MAX_DETECTIONS]
+
+
+def person_areas(keypoints: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
+    """f32 [n]: areas of ``boxes`` [n, 4], or of the extent of ``keypoints`` [n, K, 3] where none are predicted."""
+    if boxes is None:
+        return np.ptp(keypoints[..., :2], axis=1).prod(axis=1)
+    return (boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(axis=1)
+
+
+def to_result(image_id: int, category_id: int, keypoints: np.ndarray, score: float) -> dict[str, Any]:
+    """An entry of COCO's result format. Keypoints [K, 3] become pixel indices, rounded to a thousandth of a pixel."""
+    shifted = keypoints.astype(np.float64) - np.array([0.5, 0.5, 0.0])
+    return {
+        "image_id": image_id,
+        "category_id": category_id,
+        "keypoints": shifted.round(3).reshape(-1).tolist(),
+        "score": score,
+    }
+
+
+def to_host(predictions: Predictions) -> tuple[np.ndarray, ...]:
+    """Keypoints, scores, is_valid, sample_id and image_id as arrays: their bits travel side by side as int32."""
+    batch, people, joints, _ = predictions.keypoints.shape
+    parts = (
+        predictions.keypoints.detach().float().contiguous().view(torch.int32).reshape(batch, -1),
+        predictions.scores.detach().float().contiguous().view(torch.int32),
+        predictions.is_valid.to(torch.int32),
+        predictions.sample_id.contiguous().view(torch.int32).reshape(batch, 2),
+        predictions.image_id.contiguous().view(torch.int32).reshape(batch, 2),
+    )
+    packed = torch.cat(parts, dim=1).cpu().numpy()
+    ends = np.cumsum([part.shape[1] for part in parts])
+    keypoints, scores, is_valid, sample_id, image_id = (
+        np.ascontiguousarray(piece) for piece in np.split(packed, ends[:-1], axis=1)
+    )
+    return (
+        keypoints.view(np.float32).reshape(batch, people, joints, 3),
+        scores.view(np.float32),
+        is_valid.astype(bool),
+        sample_id.view(np.int64).reshape(batch),
+        image_id.view(np.int64).reshape(batch),
+    )

@@ -1,0 +1,121 @@
+"""Photographs without annotations as the samples an evaluation would make of them: same geometry, same padding."""
+
+from __future__ import annotations
+
+import albumentations as A
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules.augmentation import build_pipeline, start, warp_people
+from datamodules.collate import Collate
+from datamodules.config import AugmentationConfig, DataConfig, Resize, View
+from datamodules.contracts import Meta, Persons
+from datamodules.geometry import Matrix, invert
+from datamodules.image_dataset import Sample
+from datamodules.person_dataset import PersonWarp
+from datamodules.skeleton import Skeleton
+
+_OFF = AugmentationConfig(flip=0.0)
+
+
+class UnlabelledSamples:
+    """Callable: a photograph -> one sample of the whole, or one per box where ``config.view`` is of persons.
+
+    Args:
+        config: of the run whose evaluation is followed.
+        skeleton: gives K.
+    """
+
+    def __init__(self, config: DataConfig, skeleton: Skeleton) -> None:
+        self.config = config
+        self.num_keypoints = skeleton.num_keypoints
+        self.takes_boxes = config.view is View.person
+        self.pipeline = (
+            A.Compose([PersonWarp(config, _OFF)]) if self.takes_boxes else build_pipeline(config, train=False)
+        )
+
+    def __call__(
+        self,
+        photograph: NDArray[np.uint8],
+        image_id: int,
+        boxes: NDArray[np.float32] | None = None,
+        scores: NDArray[np.float32] | None = None,
+    ) -> list[Sample]:
+        """Samples of ``photograph`` u8 [H, W, 3], RGB; numbered from 0, so ``meta.sample_id`` is unique within it.
+
+        Args:
+            photograph: upright.
+            image_id: goes into ``meta``.
+            boxes: f32 [n, 4], x0 y0 x1 y1 with an area, inside the photograph; n may be 0. For a person view only.
+            scores: f32 [n], of the boxes.
+        """
+        if not self.takes_boxes:
+            return [self._whole(photograph, image_id)]
+        if boxes is None or scores is None:
+            raise TypeError("a person view takes boxes and their scores")
+        people = enumerate(zip(boxes, scores, strict=True))
+        return [self._person(photograph, image_id, number, box, float(score)) for number, (box, score) in people]
+
+    def collate(self) -> Collate:
+        """As the evaluation pads its batches."""
+        config = self.config
+        return Collate(config.pad_multiple, 0 if config.resize is Resize.shorter_side else config.size)
+
+    def _whole(self, photograph: NDArray[np.uint8], image_id: int) -> Sample:
+        drawn = self.pipeline(**start(photograph))
+        empty = np.zeros((0, 4), dtype=np.float32)
+        return self._sample(drawn["image"], drawn["matrix"], photograph, image_id, 0, empty, 1.0)
+
+    def _person(
+        self, photograph: NDArray[np.uint8], image_id: int, number: int, box: NDArray[np.float32], score: float
+    ) -> Sample:
+        nobody_half = np.zeros((0, 4), dtype=np.float32)
+        drawn = self.pipeline(**start(photograph), person_box=box, half_body_boxes=nobody_half)
+        return self._sample(drawn["image"], drawn["matrix"], photograph, image_id, number, box[None], score)
+
+    def _sample(
+        self,
+        image: NDArray[np.uint8],
+        matrix: Matrix,
+        photograph: NDArray[np.uint8],
+        image_id: int,
+        number: int,
+        boxes: NDArray[np.float32],
+        score: float,
+    ) -> Sample:
+        count, hw = len(boxes), image.shape[:2]
+        people = warp_people(
+            np.zeros((count, self.num_keypoints, 2), np.float32),
+            np.zeros((count, self.num_keypoints), np.uint8),
+            boxes,
+            np.zeros(count, np.float32),
+            matrix,
+            (hw[0], hw[1]),
+            None,
+        )
+        return Sample(
+            image=_planes(image),
+            persons=Persons(
+                keypoints=torch.from_numpy(people.keypoints),
+                visibility=torch.from_numpy(people.visibility),
+                boxes=torch.from_numpy(people.boxes),
+                areas=torch.from_numpy(people.areas),
+                is_real=torch.ones(count, dtype=torch.bool),
+            ),
+            ignore=torch.zeros(-(-hw[0] // 4), -(-hw[1] // 4), dtype=torch.bool),
+            instance_masks=None,
+            meta=Meta(
+                sample_id=torch.tensor(number),
+                image_id=torch.tensor(image_id),
+                original_hw=torch.tensor(photograph.shape[:2]),
+                input_hw=torch.tensor(hw),
+                to_original=torch.from_numpy(invert(matrix).astype(np.float32)),
+                detection_score=torch.tensor(score),
+            ),
+        )
+
+
+def _planes(image: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)

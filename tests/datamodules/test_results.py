@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+
+from datamodules.results import MAX_DETECTIONS, best_rows, person_areas, to_result
+
+
+def test_the_best_twenty_in_order_and_earlier_first_among_equals() -> None:
+    scores = np.array([0.1] * 15 + [0.9] * 15, np.float32)
+    rows = best_rows(np.zeros((30, 1, 3), np.float32), scores, np.ones(30, np.float32), None)
+    assert rows.tolist() == [*range(15, 30), *range(5)]
+    assert len(rows) == MAX_DETECTIONS
+
+
+def test_duplicates_are_judged_best_first() -> None:
+    seen: list[list[float]] = []
+
+    def first_alone(keypoints: np.ndarray, scores: np.ndarray, areas: np.ndarray) -> np.ndarray:
+        seen.append([*scores.tolist(), *areas.tolist()])
+        return np.arange(len(scores)) == 0
+
+    scores, areas = np.array([1.0, 3.0, 2.0], np.float32), np.array([10.0, 30.0, 20.0], np.float32)
+    assert best_rows(np.zeros((3, 1, 3), np.float32), scores, areas, first_alone).tolist() == [1]
+    assert seen == [[3.0, 2.0, 1.0, 30.0, 20.0, 10.0]]
+
+
+def test_areas_of_boxes_or_else_of_keypoints() -> None:
+    keypoints = np.array([[[1, 1, 0.5], [4, 3, 0.5], [2, 2, 0.5]]], np.float32)
+    assert person_areas(keypoints, None).tolist() == [6.0]
+    assert person_areas(keypoints, np.array([[0, 0, 5, 4], [3, 3, 1, 1]], np.float32)).tolist() == [20.0, 0.0]
+    assert person_areas(np.zeros((0, 17, 3), np.float32), None).tolist() == []
+
+
+def test_results_are_pixel_indices() -> None:
+    result = to_result(7, 1, np.array([[10.5, 0.5, 0.25], [3.1239, 4.0, 1.0]], np.float32), 0.75)
+    assert (result["image_id"], result["category_id"], result["score"]) == (7, 1, 0.75)
+    assert result["keypoints"] == pytest.approx([10.0, 0.0, 0.25, 2.624, 3.5, 1.0])
