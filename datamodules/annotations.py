@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.annotation_file import AnnotationError, of_file, parse_lists, read_bytes
 from datamodules.annotation_rules import Complaint, image_columns, person_category
+from datamodules.array_cache import load_arrays, store_arrays
 from datamodules.config import OnBadAnnotation
 from datamodules.person_rules import person_columns
 from datamodules.segments import Segments
 from datamodules.skeleton import Skeleton
 
-
-class AnnotationError(ValueError):
-    """Annotations that cannot be used. The message is one line; ``complaints`` holds every fault found."""
-
-    def __init__(self, complaints: list[Complaint], advice: str = "") -> None:
-        self.complaints = tuple(complaints)
-        more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
-        super().__init__(f"{complaints[0]}{more}{advice}")
+_WORTH_CACHING = 1 << 20
+"""Bytes of JSON below which reading it again is as fast."""
+_RULES = ("annotations.py", "annotation_rules.py", "person_rules.py", "segments.py")
+"""What decides the columns of a file: a change of any of these forgets every cached one."""
 
 
 class Annotations(NamedTuple):
@@ -100,6 +100,34 @@ class Annotations(NamedTuple):
             complaints=(*self.complaints, *complaints),
         )
 
+    def to_arrays(self) -> dict[str, NDArray]:
+        """All fields but the two paths as arrays without Python objects."""
+        plain = {name: value for name, value in self._asdict().items() if isinstance(value, np.ndarray)}
+        texts = [complaint._replace(file="") for complaint in self.complaints]
+        return {
+            **plain,
+            **{f"segments.{name}": value for name, value in self.segments._asdict().items()},
+            "complaints": np.frombuffer(json.dumps(texts).encode(), dtype=np.uint8),
+            "category_id": np.array(self.category_id),
+            "known_ids": np.array(sorted(self.known_ids), dtype=np.int64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray], file: Path, images_dir: Path) -> Annotations:
+        """What ``to_arrays`` was made of, now of ``file`` and ``images_dir``."""
+        derived = {"file", "images_dir", "segments", "complaints", "category_id", "known_ids"}
+        return cls(
+            file=file,
+            images_dir=images_dir,
+            **{name: arrays[name] for name in cls._fields if name not in derived},  # type: ignore[arg-type]
+            segments=Segments(*(arrays[f"segments.{name}"] for name in Segments._fields)),
+            complaints=tuple(
+                Complaint(*texts)._replace(file=str(file)) for texts in json.loads(arrays["complaints"].tobytes())
+            ),
+            category_id=int(arrays["category_id"]),
+            known_ids=frozenset(arrays["known_ids"].tolist()),
+        )
+
 
 def read_annotations(
     file: Path,
@@ -109,7 +137,10 @@ def read_annotations(
     on_bad: OnBadAnnotation = OnBadAnnotation.error,
     image_ids: list[int] | None = None,
 ) -> Annotations:
-    """Read and validate a COCO keypoint file once. Categories other than ``person`` are left out.
+    """Read and validate a COCO keypoint file. Categories other than ``person`` are left out.
+
+    The columns of a large file are kept in the user's cache folder under a hash of its bytes and of the rules they
+    were read by, so that it is parsed and validated once.
 
     Repaired and counted (``complaints`` of severity ``repaired``), never an error: a box is clipped to its photograph;
     one without area becomes the extent of the keypoints, or, without keypoints either, the person is left out; a
@@ -124,22 +155,47 @@ def read_annotations(
         AnnotationError: the file as a whole cannot be used, ``image_ids`` names unknown images, or, with
             ``OnBadAnnotation.error``, any entry has a fault without repair.
     """
+    data = read_bytes(file)
+    only = None if image_ids is None else set(image_ids)
+    annotations = _read_cached(data, file, images_dir, skeleton) if only is None else None
+    if annotations is None:
+        annotations = _validated(data, file, images_dir, skeleton, only)
+    errors = [complaint for complaint in annotations.complaints if complaint.severity == "error"]
+    if errors and on_bad is OnBadAnnotation.error:
+        raise AnnotationError(errors, "; data.on_bad_annotation=drop leaves such entries out")
+    return annotations
+
+
+def _read_cached(data: bytes, file: Path, images_dir: Path, skeleton: Skeleton) -> Annotations | None:
+    """All of a file from the cache, where it is put if it was not there; None of a file too small for it."""
+    if len(data) < _WORTH_CACHING:
+        return None
+    digest = hashlib.sha256(data)
+    for rules in _RULES:
+        digest.update(Path(__file__).with_name(rules).read_bytes())
+    digest.update(repr((skeleton.name, skeleton.joints)).encode())
+    arrays = load_arrays(digest.hexdigest())
+    if arrays is not None:
+        return Annotations.from_arrays(arrays, file, images_dir)
+    annotations = _validated(data, file, images_dir, skeleton, None)
+    store_arrays(digest.hexdigest(), annotations.to_arrays())
+    return annotations
+
+
+def _validated(data: bytes, file: Path, images_dir: Path, skeleton: Skeleton, only: set[int] | None) -> Annotations:
+    """The sound entries of ``data``, the content of ``file``, and what is wrong with the others."""
     name = str(file)
-    content = _load(file)
+    content = parse_lists(data, name)
     complaints: list[Complaint] = []
     person, known = person_category(name, content["categories"], skeleton, complaints)
     if person is None:
         raise AnnotationError(complaints)
-    only = None if image_ids is None else set(image_ids)
     images = image_columns(name, content["images"], only, complaints)
     unknown = sorted((only or set()) - images.known)
     if unknown:
         what = "image id {} of the selected ids is not in it"
-        raise AnnotationError([_of_file(name, what.format(image_id), "correct the list") for image_id in unknown])
+        raise AnnotationError([of_file(name, what.format(image_id), "correct the list") for image_id in unknown])
     persons = person_columns(name, content["annotations"], images, person, known, skeleton.num_keypoints, complaints)
-    errors = [complaint for complaint in complaints if complaint.severity == "error"]
-    if errors and on_bad is OnBadAnnotation.error:
-        raise AnnotationError(errors, "; data.on_bad_annotation=drop leaves such entries out")
     counts = np.bincount(persons.image, minlength=len(images.ids))
     return Annotations(
         file=file,
@@ -159,35 +215,3 @@ def read_annotations(
         category_id=person,
         known_ids=images.known,
     )
-
-
-def _load(file: Path) -> dict[str, list[Any]]:
-    """The three lists of a COCO file.
-
-    Raises:
-        AnnotationError: missing, not JSON, or not COCO's layout.
-    """
-    name = str(file)
-    try:
-        content = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        fix = "correct data.root and the split, or get COCO with `python -m experiments.data download --root DIR`"
-        raise AnnotationError([_of_file(name, "there is no such annotation file", fix)]) from None
-    except OSError as error:
-        raise AnnotationError([_of_file(name, f"cannot be read: {error.strerror}", "correct it")]) from error
-    except (ValueError, RecursionError) as error:
-        what = f"is not complete JSON ({str(error).splitlines()[0]})"
-        raise AnnotationError([_of_file(name, what, "download or write it again")]) from error
-    if not isinstance(content, dict):
-        what = f"holds a {type(content).__name__} at its top, not an object"
-        fix = "give COCO annotations (images, annotations, categories), not results"
-        raise AnnotationError([_of_file(name, what, fix)])
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content.get(key), list):
-            found = f"{key!r} is a {type(content[key]).__name__}, no list" if key in content else f"has no list {key!r}"
-            raise AnnotationError([_of_file(name, found, "give a COCO person_keypoints file")])
-    return content
-
-
-def _of_file(name: str, what: str, fix: str) -> Complaint:
-    return Complaint("error", name, "file", None, what, fix)
