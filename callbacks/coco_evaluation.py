@@ -46,6 +46,8 @@ class CocoEvaluation(pl.Callback):
         self.figures: dict[str, float] = {}
         """Of the last evaluation, by the names of ``datamodules.evaluator.FIGURES``, and of the stages before
         ``<stage>/AP`` and ``<stage>/mean_distance_px``."""
+        self.stages: dict[str, dict[str, float]] = {}
+        """All figures of the last evaluation by stage, the answer last; a module of one stage has it under ``""``."""
         self.num_images = 0
         """Images the last evaluation was over."""
         self._evaluators: dict[str, CocoKeypointEvaluator] = {}
@@ -91,6 +93,7 @@ class CocoEvaluation(pl.Callback):
             by_stage[stage] = score_together(evaluator, *distance)
             if stage:
                 pl_module.log_dict({f"val/{stage}/{name}": figure for name, figure in by_stage[stage].items()})
+        self.stages = dict(by_stage)
         _, answer = by_stage.popitem()
         pl_module.log_dict({f"val/{name}": figure for name, figure in answer.items()})
         earlier = {
@@ -102,6 +105,10 @@ class CocoEvaluation(pl.Callback):
         self.figures = answer | earlier
         if self.predictions_file is not None and trainer.is_global_zero and not trainer.sanity_checking:
             self.predictions_file.write_text(json.dumps(evaluator.results()))
+
+    def results(self) -> dict[str, list[dict[str, Any]]]:
+        """Stage -> its people of the last evaluation in COCO's result format; complete on rank 0."""
+        return {stage: evaluator.results() for stage, evaluator in self._evaluators.items()}
 
 
 def score_together(*collectors: Collector) -> dict[str, float]:

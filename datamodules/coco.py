@@ -72,6 +72,11 @@ class CocoDataModule(pl.LightningDataModule):
         return _ready(self.val_set).annotations.image_ids.tolist()
 
     @property
+    def val_known_ids(self) -> frozenset[int]:
+        """Ids of all images of the validation split, evaluated or not, after ``setup``."""
+        return _ready(self.val_set).annotations.known_ids
+
+    @property
     def val_people_are_given(self) -> bool:
         """Whether each validation sample is one labelled person, cut out around the ground truth's box."""
         return self.config.view is View.person and self.config.detections.file is None

@@ -83,6 +83,8 @@ class CocoKeypointEvaluator:
                 f"{self.annotation_file}: image id {min(wanted - self._known_ids)} is not in the file"
             )
         self.image_ids = sorted(wanted)
+        self.file_names = {image["id"]: str(image.get("file_name", "")) for image in content["images"]}
+        """By image id, as the file has them."""
         self._ground_truth = _index(self._relevant(content, wanted))
         self._samples: dict[int, ScoredSample] = {}
         self.num_dropped = 0
@@ -267,6 +269,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise EvaluationError(f"{file}: not JSON ({error})") from error
     if not isinstance(content, dict):
         raise EvaluationError(f"{file}: expected a JSON object with images, annotations and categories")
+    if file.name.startswith("image_info_"):  # COCO's lists of test images
+        content.setdefault("annotations", [])
     for key in ("images", "annotations", "categories"):
         if not isinstance(content.get(key), list):
             raise EvaluationError(

@@ -59,13 +59,19 @@ def count_faults(annotations: Annotations) -> dict[str, int]:
     }
 
 
+TEST_IMAGES = {"test-dev2017": "test2017", "test-challenge2017": "test2017"}
+"""Folders of COCO's splits that are a part of another's images, and have no people in their annotations."""
+
+
 def annotation_file(root: Path, split: str) -> Path:
-    return root / "annotations" / f"person_keypoints_{split}.json"
+    """COCO's file of a split; of a test split, where nobody is annotated, the list of its images."""
+    kind = "image_info" if split in (*TEST_IMAGES, *TEST_IMAGES.values()) else "person_keypoints"
+    return root / "annotations" / f"{kind}_{split}.json"
 
 
 def _read(root: Path, split: str, config: DataConfig, skeleton: Skeleton, image_ids: list[int] | None) -> Annotations:
-    file = annotation_file(root, split)
-    return read_annotations(file, root / split, skeleton, on_bad=config.on_bad_annotation, image_ids=image_ids)
+    file, images_dir = annotation_file(root, split), root / TEST_IMAGES.get(split, split)
+    return read_annotations(file, images_dir, skeleton, on_bad=config.on_bad_annotation, image_ids=image_ids)
 
 
 def _present(annotations: Annotations, config: DataConfig) -> Annotations:

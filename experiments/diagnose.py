@@ -1,0 +1,225 @@
+"""Where keypoint AP is lost: jitter, inversion, swap, miss, background false positives and false negatives.
+
+    python -m experiments.diagnose --checkpoint runs/ssn/NAME
+    python -m experiments.diagnose --checkpoint runs/ssn/NAME runs/ssn/OTHER --protocol mini data.root=/path/to/coco
+    python -m experiments.diagnose --predictions results.json --annotations person_keypoints_val2017.json
+
+After Ronchi and Perona (ICCV 2017): people are matched at an OKS of 0.1; of a matched person's keypoint, a similarity
+of 0.85 or more is good, down to 0.5 jitter, near the other side's joint an inversion, near another person's a swap,
+else a miss. A gain is the AP that repairing one kind alone would add. One or two checkpoints or files, side by side.
+
+Written to --out (default: diagnosis/ beside the predictions): diagnosis.json, diagnosis.png, worst.jpg.
+
+exit codes: 0 done; 1 failed; 2 refused (a mistake in the command, the checkpoint or the data).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.config import ConfigError
+from experiments.evaluate import FAILED, INTERRUPTED, REFUSED, annotations_of, stdout_to_stderr, tell
+from experiments.protocol import PROTOCOLS, find_protocol
+
+if TYPE_CHECKING:
+    from datamodules.keypoint_errors import Diagnosis
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = parser().parse_intermixed_args(arguments)
+    try:
+        _check(options)
+        report = _run(options)
+    except ValueError as error:
+        return tell(error, REFUSED, as_json=options.json)
+    except OSError as error:
+        return tell(error, FAILED, as_json=options.json)
+    except KeyboardInterrupt:
+        return tell("interrupted", INTERRUPTED, as_json=options.json)
+    if options.json:
+        print(json.dumps(report))
+    else:
+        _print(report)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of this program."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.diagnose", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    source = parser.add_argument_group("what is diagnosed (one of these)")
+    source.add_argument("--checkpoint", type=Path, nargs="+", metavar="RUN_OR_CKPT", help="one or two")
+    source.add_argument("--predictions", type=Path, nargs="+", metavar="FILE", help="one or two COCO result files")
+    parser.add_argument("--protocol", metavar="NAME", help=f"of checkpoints: {', '.join(PROTOCOLS)}")
+    parser.add_argument("--annotations", type=Path, metavar="FILE", help="of --predictions")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="photographs; default: COCO's layout")
+    parser.add_argument("--worst", type=int, default=8, metavar="N", help="photographs drawn (default 8, 0 is none)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="of the files")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, all else on stderr")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="data.root=FOLDER and other keys of the run")
+    return parser
+
+
+def _check(options: argparse.Namespace) -> None:
+    for name in ("checkpoint", "predictions"):  # nargs="+" takes key=value with it
+        given = getattr(options, name) or []
+        options.overrides += [str(item) for item in given if "=" in str(item) and not item.exists()]
+        setattr(options, name, [item for item in given if "=" not in str(item) or item.exists()])
+    sources = options.checkpoint or options.predictions
+    if bool(options.checkpoint) == bool(options.predictions) or len(sources) > 2:
+        raise ConfigError("give --checkpoint or --predictions, with one or two of them")
+    for item in [*sources, *([options.annotations] if options.annotations else [])]:
+        if not item.exists():
+            raise ConfigError(f"{item}: no such file")
+    if options.protocol is not None:
+        find_protocol(options.protocol)
+        if options.protocol == "test-dev":
+            raise ConfigError("protocol test-dev: nobody is annotated there, so nothing can be diagnosed")
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    files = options.predictions or _predict(options)
+    from datamodules.evaluator import EvaluationError
+    from datamodules.keypoint_errors import diagnose
+    from datamodules.result_files import read_results
+    from experiments.scoring import evaluator_of
+
+    annotations = options.annotations or annotations_of(options.overrides if options.predictions else [], None)
+    evaluators = [evaluator_of(file, annotations) for file in files]
+    if evaluators[0].image_ids != evaluators[-1].image_ids:
+        raise EvaluationError(f"{files[0]} and {files[1]} are of other images")
+    results = [
+        read_results(file, evaluator.skeleton, set(evaluator.image_ids))
+        for file, evaluator in zip(files, evaluators, strict=True)
+    ]
+    names = _names(options.checkpoint or options.predictions)
+    diagnoses = dict(zip(names, map(diagnose, evaluators, results), strict=True))
+    report: dict[str, Any] = {
+        "images": len(evaluators[0].image_ids),
+        "annotations": str(evaluators[0].annotation_file),
+        "diagnoses": {
+            name: {"file": str(file), **_plain(diagnosis)}
+            for (name, diagnosis), file in zip(diagnoses.items(), files, strict=True)
+        },
+    }
+    out = options.out or files[-1].parent / "diagnosis"
+    out.mkdir(parents=True, exist_ok=True)
+    report["files"] = [str(file) for file in _draw(options, out, evaluators[0], results, diagnoses)]
+    (out / "diagnosis.json").write_text(json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def _predict(options: argparse.Namespace) -> list[Path]:
+    """Evaluate the checkpoints and give the files of their people."""
+    from experiments.quiet import quieten
+
+    quieten()
+    from experiments.evaluation import evaluate_checkpoint, load_for
+
+    files = []
+    for number, source in enumerate(options.checkpoint, start=1):
+        trained = load_for(source, options.protocol, options.overrides)
+        out = options.out / f"predictions-{number}" if options.out else None
+        with stdout_to_stderr():
+            report = evaluate_checkpoint(
+                trained, options.protocol, out, None, lambda line: print(line, file=sys.stderr)
+            )
+        files.append(Path(report["predictions"]))
+    return files
+
+
+def _draw(
+    options: argparse.Namespace,
+    out: Path,
+    evaluator: Any,
+    results: list[list[dict[str, Any]]],
+    diagnoses: dict[str, Diagnosis],
+) -> list[Path]:
+    from callbacks.pictures import write_jpeg
+    from experiments.diagnosis_pictures import draw_bars, draw_worst
+
+    files = [draw_bars(diagnoses, evaluator.skeleton, out / "diagnosis.png")]
+    folder = options.images or _photographs_of(evaluator.annotation_file)
+    if options.worst < 1 or folder is None or not folder.is_dir():
+        if options.worst > 0:
+            print(f"no photographs in {folder}: give --images FOLDER to see the worst", file=sys.stderr)
+        return files
+    photographs = {image_id: folder / name for image_id, name in evaluator.file_names.items()}
+    sheet = draw_worst(photographs, results, diagnoses, evaluator.skeleton, options.worst)
+    if sheet is not None:
+        write_jpeg(out / "worst.jpg", sheet)
+        files.append(out / "worst.jpg")
+    return files
+
+
+def _photographs_of(annotations: Path) -> Path | None:
+    """``<root>/<split>`` of ``<root>/annotations/person_keypoints_<split>.json``."""
+    return annotations.parent.parent / annotations.stem.removeprefix("person_keypoints_")
+
+
+def _names(sources: list[Path]) -> list[str]:
+    """What tells the sources apart: their own names, or where these are the same their paths."""
+    names = [source.stem if source.is_file() else source.resolve().name for source in sources]
+    if len(set(names)) < len(names):
+        names = [str(source) for source in sources]
+    return names if len(set(names)) == len(names) else [f"{name} ({n})" for n, name in enumerate(names, start=1)]
+
+
+def _plain(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Of a diagnosis what tables and scripts want; images are named with their loss, worst first."""
+    from datamodules.keypoint_errors import KeypointKind
+
+    total = diagnosis.keypoints.sum(axis=0)
+    return {
+        "AP": diagnosis.ap,
+        "AP_repaired": diagnosis.ap_repaired,
+        "gains": diagnosis.gains,
+        "shares": diagnosis.shares,
+        "people": diagnosis.people,
+        "keypoints": {kind.name: int(total[kind]) for kind in KeypointKind if kind >= 0},
+        "keypoints_by_joint": diagnosis.keypoints.tolist(),
+        "worst": [[image.image_id, round(image.loss, 4)] for image in diagnosis.images[:100] if image.loss > 0],
+    }
+
+
+def _print(report: dict[str, Any]) -> None:
+    """A row for each kind: how often, and what it costs; of a single diagnosis also its parts of the whole."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from datamodules.keypoint_errors import KINDS
+
+    console = Console(highlight=False, soft_wrap=True)
+    several = len(report["diagnoses"]) > 1
+    table = Table("", title=f"what costs AP · {report['images']} images", title_justify="left")
+    rows: dict[str, list[str]] = {kind: [] for kind in (*KINDS, "AP", "AP, all repaired")}
+    for name, diagnosis in report["diagnoses"].items():
+        for heading in ("number", "AP gain") if several else ("number", "part", "AP gain", "share of the loss"):
+            table.add_column(f"{name}\n{heading}" if several else heading, justify="right")
+        keypoints, people = diagnosis["keypoints"], diagnosis["people"]
+        whole = {**dict.fromkeys(keypoints, sum(keypoints.values())), "false_negative": people["annotated"]}
+        for kind in KINDS:
+            number = keypoints.get(kind, people.get(kind))
+            part = f"{100 * number / whole[kind]:.1f}%" if whole.get(kind) else ""
+            gain, share = f"{100 * diagnosis['gains'][kind]:+.1f}", f"{diagnosis['shares'][kind]:.0%}"
+            rows[kind] += [str(number), gain] if several else [str(number), part, gain, share]
+        for label, key in (("AP", "AP"), ("AP, all repaired", "AP_repaired")):
+            figure = f"{100 * diagnosis[key]:.1f}"
+            rows[label] += ["", figure] if several else ["", "", figure, ""]
+    for kind, cells in rows.items():
+        table.add_row(kind.replace("_", " "), *cells)
+    console.print(table)
+    if not several:
+        console.print("part: of the labelled keypoints of people found; of false negatives, of the annotated people")
+    for file in report["files"]:
+        console.print(file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""Pictures of a diagnosis: bars of what costs AP and where, and the photographs that lose most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from datamodules.drawing import Color, contact_sheet, draw_people
+from datamodules.keypoint_errors import ERRORS, KINDS, Diagnosis, ImageErrors, KeypointKind
+from datamodules.skeleton import Skeleton
+
+KIND_COLORS: dict[str, Color] = {
+    "jitter": (240, 228, 66),
+    "inversion": (204, 121, 167),
+    "swap": (0, 158, 115),
+    "miss": (213, 94, 0),
+    "false_positive": (128, 128, 128),
+    "false_negative": (230, 40, 40),
+}
+"""After Okabe and Ito."""
+_SHADES = ("#0072b2", "#e69f00")
+
+
+def draw_bars(diagnoses: dict[str, Diagnosis], skeleton: Skeleton, file: Path) -> Path:
+    """AP gained by repairing each kind, one bar for each diagnosis; then, joint by joint, the share of each kind.
+
+    Args:
+        diagnoses: one or two, by the name they are to bear.
+        file: its suffix says the format.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.5 + 4 * len(diagnoses), 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    gains, *joints = figure.subplots(1, 1 + len(diagnoses), width_ratios=[1.2, *(1 for _ in diagnoses)])
+    width = 0.8 / len(diagnoses)
+    for index, (name, diagnosis) in enumerate(diagnoses.items()):
+        places = np.arange(len(KINDS)) + (index - (len(diagnoses) - 1) / 2) * width
+        heights = [100 * diagnosis.gains[kind] for kind in KINDS]
+        bars = gains.bar(places, heights, width * 0.92, color=_SHADES[index % 2], label=f"{name}: {_ap(diagnosis)}")
+        gains.bar_label(bars, fmt="%.1f", fontsize="x-small", padding=1)
+    gains.set_xticks(range(len(KINDS)), [_words(kind) for kind in KINDS], rotation=30, ha="right")
+    gains.set(ylabel="AP gained if repaired alone")
+    gains.legend(fontsize="small", frameon=False)
+    gains.margins(y=0.15)
+    for axes, (name, diagnosis) in zip(joints, diagnoses.items(), strict=True):
+        names, shares = joint_shares(diagnosis, skeleton)
+        left = np.zeros(len(names))
+        for kind in ERRORS:
+            color = np.array(KIND_COLORS[kind.name]) / 255
+            axes.barh(names, 100 * shares[:, kind], left=left, color=color, label=kind.name)
+            left += 100 * shares[:, kind]
+        axes.invert_yaxis()
+        axes.set(title=name if len(diagnoses) > 1 else "", xlabel="% of the joint's labelled keypoints")
+        axes.legend(fontsize="small", frameon=False)
+    for axes in (gains, *joints):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=100)
+    return file
+
+
+def joint_shares(diagnosis: Diagnosis, skeleton: Skeleton) -> tuple[list[str], np.ndarray]:
+    """Names without sides, and f64 [n, 5], the share of each ``KeypointKind`` from ``good`` on; rows sum to 1 or 0."""
+    stems = [
+        joint.split("_", 1)[1] if skeleton.side(k) != "middle" else joint for k, joint in enumerate(skeleton.joints)
+    ]
+    names = list(dict.fromkeys(stems))
+    counts = np.zeros((len(names), 5))
+    for stem, row in zip(stems, diagnosis.keypoints, strict=True):
+        counts[names.index(stem)] += row
+    return names, counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def draw_worst(
+    photographs: dict[int, Path],
+    results: Sequence[list[dict[str, Any]]],
+    diagnoses: dict[str, Diagnosis],
+    skeleton: Skeleton,
+    number: int,
+) -> np.ndarray | None:
+    """A row for each of the photographs on which the last diagnosis loses most; a cell for each diagnosis.
+
+    Args:
+        photographs: image id -> file; unreadable ones are left out.
+        results: of each diagnosis, COCO's result format.
+
+    Returns:
+        u8 [H, W, 3], RGB, or None where no photograph can be read or nothing is lost.
+    """
+    by_id = [{image.image_id: image for image in diagnosis.images} for diagnosis in diagnoses.values()]
+    cells: list[np.ndarray] = []
+    captions: list[str] = []
+    for worst in list(diagnoses.values())[-1].images:
+        if len(cells) >= number * len(diagnoses) or worst.loss <= 0:
+            break
+        file = photographs.get(worst.image_id)
+        pixels = None if file is None else cv2.imread(str(file), cv2.IMREAD_COLOR)
+        if pixels is None:
+            continue
+        for name, images, entries in zip(diagnoses, by_id, results, strict=True):
+            errors = images.get(worst.image_id, ImageErrors(worst.image_id, [], [], []))
+            cells.append(draw_errors(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), errors, entries, skeleton))
+            captions.append(f"{name} {_summary(errors)}" if len(diagnoses) > 1 else _summary(errors))
+    columns = 2 if len(diagnoses) > 1 else min(4, len(cells))
+    return contact_sheet(cells, columns, cell=320, captions=captions) if cells else None
+
+
+def draw_errors(
+    image: np.ndarray, errors: ImageErrors, results: list[dict[str, Any]], skeleton: Skeleton
+) -> np.ndarray:
+    """People found over a photograph u8 [H, W, 3]; faulty keypoints ringed in their kind's colour, a line to the joint.
+
+    Who was not found has a red box. Background people are drawn where they score above the least who is somebody.
+    """
+    factor = max(1, -(-320 // max(image.shape[:2])))
+    image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else image
+    points = [_points(results[person.result]["keypoints"]) * factor for person in errors.matched]
+    canvas = draw_people(image, np.array(points), skeleton=skeleton, thickness=1)
+    size = max(3, max(image.shape[:2]) // 90)
+    least = min((results[person.result]["score"] for person in errors.matched), default=0.0)
+    for entry in errors.false_positives:
+        if results[entry]["score"] >= least:
+            _box(canvas, _points(results[entry]["keypoints"]) * factor, KIND_COLORS["false_positive"])
+    for annotation in errors.false_negatives:
+        x, y, w, h = annotation["bbox"]
+        _box(canvas, np.array([[x, y], [x + w, y + h]]) * factor, KIND_COLORS["false_negative"])
+    for person, found in zip(errors.matched, points, strict=True):
+        joints = _points(person.annotation["keypoints"]) * factor
+        for joint in np.flatnonzero(person.kinds > KeypointKind.good):
+            color = KIND_COLORS[KeypointKind(person.kinds[joint]).name]
+            here, there = (tuple(int(value) for value in place[joint]) for place in (found, joints))
+            cv2.line(canvas, here, there, color, 1, cv2.LINE_AA)
+            cv2.circle(canvas, here, size, color, max(1, size // 2), cv2.LINE_AA)
+    return canvas
+
+
+def _points(keypoints: list[float]) -> np.ndarray:
+    """f64 [K, 2], continuous pixels of the photograph."""
+    return np.asarray(keypoints, dtype=np.float64).reshape(-1, 3)[:, :2] + 0.5
+
+
+def _box(canvas: np.ndarray, points: np.ndarray, color: Color) -> None:
+    low, high = (tuple(int(value) for value in corner) for corner in (points.min(axis=0), points.max(axis=0)))
+    cv2.rectangle(canvas, low, high, color, 2, cv2.LINE_AA)
+
+
+def _summary(errors: ImageErrors) -> str:
+    counts = {
+        kind.name: sum(int((person.kinds == kind).sum()) for person in errors.matched) for kind in reversed(ERRORS)
+    }
+    told = [f"{count} {name}" for name, count in counts.items() if count]
+    told += [f"{len(errors.false_negatives)} not found"] if errors.false_negatives else []
+    return f"{errors.image_id}: {', '.join(told) or 'no errors'}"
+
+
+def _ap(diagnosis: Diagnosis) -> str:
+    return f"AP {100 * diagnosis.ap:.1f}"
+
+
+def _words(kind: str) -> str:
+    return {"false_positive": "background FP", "false_negative": "background FN"}.get(kind, kind)

@@ -1,0 +1,140 @@
+"""The published figures that may stand beside ours: of the same model, under the same protocol. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.config import RunConfig, compose, flatten, to_plain
+from experiments.merging import read_yaml_file
+from experiments.protocol import Conditions
+
+TABLES = Path(__file__).with_name("tables")
+_SECTIONS = ("model", "data", "optimizer", "trainer")
+_DATA_KEYS = ("view", "resize", "size", "max_size", "crop_size", "box_padding")
+_TEST_ONLY = ("flip_test", "scales", "weights", "masks", "chunk_cells")
+"""Last names of model keys that make no other model."""
+
+
+class PublishedRow(NamedTuple):
+    label: str
+    """Table and row."""
+    figures: dict[str, float]
+    """In percent, as printed; ``stage1/AP`` and ``segm/AP`` under these names."""
+    boxes: str
+    """Whose boxes, as the paper says it."""
+
+
+class Published(NamedTuple):
+    rows: list[PublishedRow]
+    note: str
+    """One line for the user: why there are no rows, or what to know about them."""
+
+
+def published(config: RunConfig, ours: Conditions) -> Published:
+    """What the paper printed for the model of ``config`` tested as ``ours``.
+
+    Raises:
+        ConfigError: the tables of the suite cannot be read.
+    """
+    rows = [(row, figures) for row in table_rows(config.paper) if (figures := _figures(row, ours))]
+    if not rows:
+        return Published([], f"the paper publishes no figure of this protocol ({describe(ours)})")
+    wanted, recipe = _model(flatten(to_plain(config))), _recipe(config.paper)
+    models = [_model(recipe | row.settings) for row, _ in rows]
+    differing = [[key for key in wanted if wanted[key] != model.get(key)] for model in models]
+    same: list[PublishedRow] = []
+    for (row, figures), keys in zip(rows, differing, strict=True):
+        is_told = any(figures.items() <= told.figures.items() for told in same)
+        if not keys and not is_told:
+            same.append(PublishedRow(row.label, figures, row.protocols[row.protocol]["boxes"]))
+    if not same:
+        keys, (row, _) = min(zip(differing, rows, strict=True), key=lambda pair: len(pair[0]))
+        shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+        return Published(
+            [], f"the paper publishes no figure of this model; the nearest, {row.label}, differs in {shown}"
+        )
+    return Published(same, f"published with boxes of: {same[0].boxes}" if ours.boxes == "det" else "")
+
+
+def describe(ours: Conditions) -> str:
+    boxes = {"none": "", "gt": ", ground-truth boxes", "det": ", detected boxes"}[ours.boxes]
+    return f"{ours.split}, {ours.scales} scale, {'flip' if ours.flip else 'no flip'}{boxes}"
+
+
+class TableRow(NamedTuple):
+    """A row that a run can have, of any table."""
+
+    paper: str
+    label: str
+    settings: dict[str, Any]
+    """By dotted key of a run's configuration."""
+    cells: dict[str, Any]
+    protocol: str
+    """Of the cells whose column names no other behind ``@``."""
+    protocols: dict[str, dict[str, Any]]
+
+
+def table_rows(paper: str) -> list[TableRow]:
+    """The rows of all tables of a paper that say what they switch; none where there are no tables.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    file = TABLES / f"{paper}.yaml"
+    content = read_yaml_file(file) if file.is_file() else {"tables": {}}
+    named = content.get("settings", {})
+    found = []
+    for number, table in content["tables"].items():
+        label = str(number).capitalize() if str(number)[0].isalpha() else f"Table {number}"
+        common = _settings(table, named)
+        for row in table["rows"]:
+            if "set" in row or "recipe" in row:
+                settings = common | _settings(row, named)
+                protocol = row.get("protocol", table["protocol"])
+                cells = row.get("published", {})
+                found.append(TableRow(paper, f"{label}, {row['row']}", settings, cells, protocol, content["protocols"]))
+    return found
+
+
+def _settings(part: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for name in part.get("recipe", []):
+        settings |= named[name]
+    for key, value in flatten(dict(part.get("set", {}))).items():
+        settings[key if key.split(".")[0] in _SECTIONS else f"model.{key}"] = value
+    settings |= {f"data.{key}": value for key, value in flatten(dict(part.get("data", {}))).items()}
+    return settings | part.get("set_run", {})
+
+
+def _figures(row: TableRow, ours: Conditions) -> dict[str, float]:
+    """The row's printed numbers that stand under our protocol, by figure."""
+    found: dict[str, float] = {}
+    for column, cell in row.cells.items():
+        figure, _, protocol = column.partition("@")
+        is_scored = figure.rpartition("/")[2].startswith(("AP", "AR"))
+        if is_scored and isinstance(cell, (int, float)) and _is_same(row.protocols[protocol or row.protocol], ours):
+            found[figure] = float(cell)
+    return found
+
+
+def _is_same(theirs: Mapping[str, Any], ours: Conditions) -> bool:
+    boxes = "none" if theirs["boxes"] == "none" else "gt" if "ground" in theirs["boxes"] else "det"
+    return (theirs["split"], boxes, theirs["flip"], theirs["scales"]) == tuple(ours)
+
+
+@cache
+def _recipe(paper: str) -> dict[str, Any]:
+    return flatten(to_plain(compose(paper)))
+
+
+def _model(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a run's dotted keys those that make a model."""
+    data = {f"data.{key}" for key in _DATA_KEYS}
+    return {
+        key: value
+        for key, value in flat.items()
+        if key in data or (key.startswith("model.") and key.rsplit(".", 1)[-1] not in _TEST_ONLY)
+    }

@@ -1,0 +1,135 @@
+"""Result files -> COCO's figures, without a model: scored, compared, zipped for COCO's server. Imports no Lightning."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from datamodules.bootstrap import Comparison, compare
+from datamodules.coco_submission import check_submission, write_submission
+from datamodules.evaluator import CocoKeypointEvaluator
+from datamodules.matches import pack
+from datamodules.result_files import read_results
+from datamodules.skeleton import COCO, Skeleton
+from experiments.config import ConfigError, RunConfig, restore
+from experiments.protocol import Conditions
+from experiments.published import published
+
+
+def score_file(
+    file: Path, annotations: Path | None, protocol: str | None, algorithm: str | None, out: Path | None
+) -> dict[str, Any]:
+    """Score a result file, ours or another's; under test-dev write the archive from it instead.
+
+    A record beside the file (``load_record``) tells the images that were evaluated, the skeleton, and the protocol.
+
+    Raises:
+        ValueError: no annotations are given or recorded, or a file cannot be used.
+    """
+    record = load_record(file)
+    evaluator = evaluator_of(file, annotations)
+    results = read_results(file, evaluator.skeleton, set(evaluator.image_ids))
+    report: dict[str, Any] = {**told_of(record), "images": len(evaluator.image_ids), "predictions": str(file)}
+    report["annotations"] = str(evaluator.annotation_file)
+    if protocol == "test-dev":
+        known = set(evaluator.image_ids)
+        report["submission"] = str(submit(results, out or file.parent, algorithm or file.stem, known))
+        report["people"] = len(results)
+        return report
+    figures = {"": evaluator.score(results)}
+    if "config" in record and "conditions" in record:
+        return report | beside_published(
+            figures, restore(record["config"], str(file)), Conditions(**record["conditions"])
+        )
+    return report | {"stages": _finite(figures), "published": [], "note": "no record beside the file: no paper to ask"}
+
+
+def compare_files(
+    one: Path, two: Path, annotations: Path | None, *, resamples: int, confidence: float, seed: int
+) -> Comparison:
+    """The difference of AP, second less first, with its interval.
+
+    Raises:
+        ValueError: as ``score_file``; the files were recorded for other images.
+    """
+    evaluator, other = evaluator_of(one, annotations), evaluator_of(two, annotations)
+    if evaluator.image_ids != other.image_ids:
+        raise ConfigError(f"{one} and {two} are of other images: {len(evaluator.image_ids)}, {len(other.image_ids)}")
+    first, second = (
+        pack(evaluator.match(read_results(file, evaluator.skeleton, set(evaluator.image_ids))).evalImgs)
+        for file in (one, two)
+    )
+    return compare(first, second, resamples=resamples, confidence=confidence, seed=seed)
+
+
+def evaluator_of(file: Path, annotations: Path | None) -> CocoKeypointEvaluator:
+    """Of the annotations given, else of those recorded beside a result file; of the recorded images.
+
+    Raises:
+        ConfigError: there are neither.
+    """
+    record = load_record(file)
+    source = annotations or (Path(record["annotations"]) if "annotations" in record else None)
+    if source is None:
+        raise ConfigError(f"{file}: no record beside it; give --annotations FILE (or data.root=FOLDER)")
+    skeleton = skeleton_of(record)
+    return CocoKeypointEvaluator(source, image_ids=record.get("image_ids"), skeleton=skeleton)
+
+
+def load_record(file: Path) -> dict[str, Any]:
+    """What ``evaluate_checkpoint`` wrote beside a result file; empty where there is nothing.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    stem = re.sub(r"-stage\d+$", "", file.stem)
+    record = file.with_name(f"{stem}.protocol.json")
+    if not record.is_file():
+        return {}
+    try:
+        content = json.loads(record.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{record}: cannot be read ({error}); remove or write it again") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{record}: is no record of an evaluation; remove it")
+    return content
+
+
+def skeleton_of(record: dict[str, Any]) -> Skeleton:
+    """COCO's where nothing is recorded."""
+    if "skeleton" not in record:
+        return COCO
+    plain = record["skeleton"]
+    limbs = tuple((a, b) for a, b in plain["limbs"])
+    return Skeleton(plain["name"], tuple(plain["joints"]), limbs, tuple(plain["sigmas"]))
+
+
+def submit(results: list[dict[str, Any]], folder: Path, algorithm: str, image_ids: set[int]) -> Path:
+    """Write the archive for COCO's server and check it by COCO's rules."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", algorithm).strip("-.") or "results"
+    archive = write_submission(results, folder, name)
+    check_submission(archive, image_ids)
+    return archive
+
+
+def beside_published(stages: dict[str, dict[str, float]], config: RunConfig, ours: Conditions) -> dict[str, Any]:
+    """The figures of every stage, and what the paper published under the same protocol."""
+    found = published(config, ours)
+    rows = [row._asdict() for row in found.rows]
+    return {"stages": _finite(stages), "published": rows, "note": found.note}
+
+
+def told_of(record: dict[str, Any]) -> dict[str, Any]:
+    """What a report repeats of a record."""
+    return {key: record.get(key) for key in ("paper", "protocol", "checkpoint", "annotations")}
+
+
+def _finite(stages: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """A figure that does not exist is None, as JSON has it."""
+    return {
+        stage: {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        for stage, figures in stages.items()
+    }
