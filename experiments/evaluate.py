@@ -102,7 +102,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
         if options.compare:
             report = scoring.compare_files(
-                *options.compare,
+                options.compare[0],
+                options.compare[1],
                 annotations,
                 resamples=options.resamples,
                 confidence=options.confidence,
