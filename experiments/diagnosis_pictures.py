@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datamodules.drawing import Color, contact_sheet, draw_people
+from datamodules.drawing import Color, contact_sheet
 from datamodules.keypoint_errors import ERRORS, KINDS, Diagnosis, ImageErrors, KeypointKind
 from datamodules.skeleton import Skeleton
 
@@ -22,6 +22,8 @@ KIND_COLORS: dict[str, Color] = {
     "false_negative": (230, 40, 40),
 }
 """After Okabe and Ito."""
+CELL = 320
+"""Longer side of a photograph's part on the sheet, pixels."""
 _SHADES = ("#0072b2", "#e69f00")
 
 
@@ -106,37 +108,71 @@ def draw_worst(
             errors = images.get(worst.image_id, ImageErrors(worst.image_id, [], [], []))
             cells.append(draw_errors(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), errors, entries, skeleton))
             captions.append(f"{name} {_summary(errors)}" if len(diagnoses) > 1 else _summary(errors))
-    columns = 2 if len(diagnoses) > 1 else min(4, len(cells))
-    return contact_sheet(cells, columns, cell=320, captions=captions) if cells else None
+    if not cells:
+        return None
+    sheet = contact_sheet(cells, 2 if len(diagnoses) > 1 else min(4, len(cells)), cell=CELL, captions=captions)
+    return np.concatenate([_legend(sheet.shape[1]), sheet])
 
 
 def draw_errors(
     image: np.ndarray, errors: ImageErrors, results: list[dict[str, Any]], skeleton: Skeleton
 ) -> np.ndarray:
-    """People found over a photograph u8 [H, W, 3]; faulty keypoints ringed in their kind's colour, a line to the joint.
+    """The part of a darkened photograph u8 [H, W, 3] that people are in, ``CELL`` pixels long, with their faults.
 
-    Who was not found has a red box. Background people are drawn where they score above the least who is somebody.
+    Faulty keypoints are dots in their kind's colour with a line to the joint, good ones white. Who was not found has a
+    red box; background people have a grey one, where they score above the least who is somebody.
     """
-    factor = max(1, -(-320 // max(image.shape[:2])))
-    image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else image
-    points = [_points(results[person.result]["keypoints"]) * factor for person in errors.matched]
-    canvas = draw_people(image, np.array(points), skeleton=skeleton, thickness=1)
-    size = max(3, max(image.shape[:2]) // 90)
+    found = [_points(results[person.result]["keypoints"]) for person in errors.matched]
+    truth = [_points(person.annotation["keypoints"]) for person in errors.matched]
     least = min((results[person.result]["score"] for person in errors.matched), default=0.0)
-    for entry in errors.false_positives:
-        if results[entry]["score"] >= least:
-            _box(canvas, _points(results[entry]["keypoints"]) * factor, KIND_COLORS["false_positive"])
-    for annotation in errors.false_negatives:
-        x, y, w, h = annotation["bbox"]
-        _box(canvas, np.array([[x, y], [x + w, y + h]]) * factor, KIND_COLORS["false_negative"])
-    for person, found in zip(errors.matched, points, strict=True):
-        joints = _points(person.annotation["keypoints"]) * factor
-        for joint in np.flatnonzero(person.kinds > KeypointKind.good):
-            color = KIND_COLORS[KeypointKind(person.kinds[joint]).name]
-            here, there = (tuple(int(value) for value in place[joint]) for place in (found, joints))
-            cv2.line(canvas, here, there, color, 1, cv2.LINE_AA)
-            cv2.circle(canvas, here, size, color, max(1, size // 2), cv2.LINE_AA)
+    ghosts = [_points(results[e]["keypoints"]) for e in errors.false_positives if results[e]["score"] >= least]
+    missing = [np.array([[x, y], [x + w, y + h]]) for x, y, w, h in (a["bbox"] for a in errors.false_negatives)]
+    labelled = [
+        points[np.asarray(person.annotation["keypoints"]).reshape(-1, 3)[:, 2] > 0]
+        for points, person in zip(truth, errors.matched, strict=True)
+    ]
+    canvas, corner, factor = _crop(image, [*labelled, *missing])
+    for points, color in [*((p, "false_positive") for p in ghosts), *((p, "false_negative") for p in missing)]:
+        low, high = (_pixel(place, corner, factor) for place in (points.min(axis=0), points.max(axis=0)))
+        cv2.rectangle(canvas, low, high, KIND_COLORS[color], 2, cv2.LINE_AA)
+    for person, here, there in zip(errors.matched, found, truth, strict=True):
+        for one, other in skeleton.limb_indices:
+            ends = (_pixel(here[joint], corner, factor) for joint in (one, other))
+            cv2.line(canvas, *ends, (205, 205, 205), 1, cv2.LINE_AA)
+        for joint in np.flatnonzero(person.kinds >= KeypointKind.good):
+            kind = KeypointKind(person.kinds[joint])
+            place = _pixel(here[joint], corner, factor)
+            color = KIND_COLORS.get(kind.name, (255, 255, 255))
+            if kind is not KeypointKind.good:
+                cv2.line(canvas, place, _pixel(there[joint], corner, factor), color, 2, cv2.LINE_AA)
+                cv2.circle(canvas, place, 6, (22, 24, 32), cv2.FILLED, cv2.LINE_AA)
+            cv2.circle(canvas, place, 2 if kind is KeypointKind.good else 5, color, cv2.FILLED, cv2.LINE_AA)
     return canvas
+
+
+def _crop(image: np.ndarray, people: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, float]:
+    """The darkened surroundings of points [n, 2] each, their top left corner, and by how much they are enlarged."""
+    limit = np.array(image.shape[1::-1])
+    points = np.concatenate(people) if people else np.array([[0, 0], limit])
+    margin = 0.25 * np.ptp(points, axis=0).max() + 8
+    low = np.clip(points.min(axis=0) - margin, 0, limit - 1).astype(int)
+    high = np.clip(points.max(axis=0) + margin, low + 1, limit).astype(int)
+    part = image[low[1] : high[1], low[0] : high[0]]
+    factor = CELL / max(part.shape[:2])
+    interpolation = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
+    part = cv2.resize(part, None, fx=factor, fy=factor, interpolation=interpolation)
+    return (part * 0.6).astype(np.uint8), low, factor
+
+
+def _legend(width: int) -> np.ndarray:
+    strip = np.full((24, width, 3), (24, 26, 32), np.uint8)
+    left = 8
+    for kind, color in KIND_COLORS.items():
+        text = {"false_positive": "background", "false_negative": "not found"}.get(kind, kind)
+        cv2.circle(strip, (left + 5, 13), 5, color, cv2.FILLED, cv2.LINE_AA)
+        cv2.putText(strip, text, (left + 16, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (214, 218, 226), 1, cv2.LINE_AA)
+        left += 34 + cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)[0][0]
+    return strip
 
 
 def _points(keypoints: list[float]) -> np.ndarray:
@@ -144,9 +180,9 @@ def _points(keypoints: list[float]) -> np.ndarray:
     return np.asarray(keypoints, dtype=np.float64).reshape(-1, 3)[:, :2] + 0.5
 
 
-def _box(canvas: np.ndarray, points: np.ndarray, color: Color) -> None:
-    low, high = (tuple(int(value) for value in corner) for corner in (points.min(axis=0), points.max(axis=0)))
-    cv2.rectangle(canvas, low, high, color, 2, cv2.LINE_AA)
+def _pixel(point: np.ndarray, corner: np.ndarray, factor: float) -> tuple[int, int]:
+    x, y = np.clip((point - corner) * factor, -9999, 9999)
+    return int(x), int(y)
 
 
 def _summary(errors: ImageErrors) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.diagnose import main
+from experiments.diagnosis_pictures import CELL, KIND_COLORS
 from experiments.run import main as run
 
 
@@ -53,7 +54,10 @@ def test_two_files_side_by_side(files, tmp_path, capfd):
     assert report["files"] == [str(out / "diagnosis.png"), str(out / "worst.jpg")]
     bars, worst = (cv2.imread(name) for name in report["files"])
     assert bars.std() > 10
-    assert worst.shape[1] == 2 * (320 + 4) + 4  # a cell for each file
+    assert worst.shape[1] == 2 * (CELL + 4) + 4  # a cell for each file
+    orange = np.abs(worst.astype(int) - KIND_COLORS["miss"][::-1]).sum(axis=2) < 60  # wrists, beside the legend
+    middle = worst.shape[1] // 2
+    assert orange[30:, middle:].sum() > 100 > orange[30:, :middle].sum()
     assert main([str(argument) for argument in arguments]) == 0
     printed = capfd.readouterr().out
     (row,) = [line.replace("│", " ").split() for line in printed.splitlines() if " miss " in line]
