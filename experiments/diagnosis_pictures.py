@@ -132,9 +132,9 @@ def draw_errors(
         for points, person in zip(truth, errors.matched, strict=True)
     ]
     canvas, corner, factor = _crop(image, [*labelled, *missing])
-    for points, color in [*((p, "false_positive") for p in ghosts), *((p, "false_negative") for p in missing)]:
+    for points, name in [*((p, "false_positive") for p in ghosts), *((p, "false_negative") for p in missing)]:
         low, high = (_pixel(place, corner, factor) for place in (points.min(axis=0), points.max(axis=0)))
-        cv2.rectangle(canvas, low, high, KIND_COLORS[color], 2, cv2.LINE_AA)
+        cv2.rectangle(canvas, low, high, KIND_COLORS[name], 2, cv2.LINE_AA)
     for person, here, there in zip(errors.matched, found, truth, strict=True):
         for one, other in skeleton.limb_indices:
             ends = (_pixel(here[joint], corner, factor) for joint in (one, other))
