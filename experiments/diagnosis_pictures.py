@@ -137,8 +137,8 @@ def draw_errors(
         cv2.rectangle(canvas, low, high, KIND_COLORS[name], 2, cv2.LINE_AA)
     for person, here, there in zip(errors.matched, found, truth, strict=True):
         for one, other in skeleton.limb_indices:
-            ends = (_pixel(here[joint], corner, factor) for joint in (one, other))
-            cv2.line(canvas, *ends, (205, 205, 205), 1, cv2.LINE_AA)
+            start, end = (_pixel(here[joint], corner, factor) for joint in (one, other))
+            cv2.line(canvas, start, end, (205, 205, 205), 1, cv2.LINE_AA)
         for joint in np.flatnonzero(person.kinds >= KeypointKind.good):
             kind = KeypointKind(person.kinds[joint])
             place = _pixel(here[joint], corner, factor)
