@@ -23,6 +23,7 @@ __all__ = [
     "compose",
     "fingerprint",
     "list_papers",
+    "list_preset_keys",
     "list_presets",
     "load_config",
     "restore",
@@ -67,6 +68,16 @@ def list_presets(paper: str) -> dict[str, str]:
     """
     presets = _recipe(paper)[1].get("presets") or {}
     return {name: str(values.get("about", "")) for name, values in presets.items()}
+
+
+def list_preset_keys(paper: str, preset: str) -> set[str]:
+    """The dotted keys a preset sets.
+
+    Raises:
+        ConfigError: as ``compose``.
+    """
+    presets = _recipe(paper)[1].get("presets") or {}
+    return set(flatten({key: value for key, value in (presets.get(preset) or {}).items() if key != "about"}))
 
 
 def to_plain(config: RunConfig) -> dict[str, Any]:

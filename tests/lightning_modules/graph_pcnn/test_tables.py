@@ -1,49 +1,48 @@
 """Every row of the paper's tables composes, builds what it says, and differs from its baseline."""
 
-from pathlib import Path
-
 import pytest
 import torch
-import yaml
 
 from datamodules.skeleton import COCO
-from experiments.config import compose, fingerprint
+from experiments.config import compose, fingerprint, flatten, to_plain
+from experiments.merging import read_yaml_file
+from experiments.tables.loader import TABLES as FOLDER
+from experiments.tables.loader import load_tables
+from experiments.tables.overrides import row_overrides
 from lightning_modules.graph_pcnn.config import Refinement
 from lightning_modules.graph_pcnn.guided_points import GuidedPointSampler
 from lightning_modules.graph_pcnn.network import Network
 
-TABLES = yaml.safe_load((Path(__file__).parents[3] / "experiments/tables/graph_pcnn.yaml").read_text())["tables"]
+TABLES = load_tables("graph_pcnn")
 
 
-def overrides(row):
-    flat = {f"model.{key}": value for key, value in row["set"].items()} | row["set_run"]
-    return [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in flat.items()]
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_rows_compose_and_differ(name):
+@pytest.mark.parametrize("number", TABLES)
+def test_rows_compose_and_differ(number):
+    table = TABLES[number]
     found = {}
-    for row in TABLES[name]["rows"]:
-        if "set" in row:
-            config = compose("graph_pcnn", None, overrides(row))
-            sizes = {(128, 96): (1.0, 48), (256, 192): (2.0, 192), (384, 288): (3.0, 432)}
-            sigma, points = sizes[tuple(config.data.crop_size)]
-            assert config.model.sigma == sigma
-            assert config.model.num_points == points or name == "figure 5b"
-            assert sum(GuidedPointSampler.from_config(config.model).counts) == config.model.num_points
-            found[row["row"]] = fingerprint(config)
-        assert set(row.get("published", {})) <= set(TABLES[name]["columns"])
-    assert TABLES[name]["baseline"] in {row["row"] for row in TABLES[name]["rows"]}
+    for row in table.ours:
+        config = compose("graph_pcnn", None, row_overrides(table, row, None))
+        sizes = {(128, 96): (1.0, 48, 256), (256, 192): (2.0, 192, 128), (384, 288): (3.0, 432, 128)}
+        sigma, points, batch = sizes[tuple(config.data.crop_size)]
+        assert (config.model.sigma, config.optimizer.reference_batch) == (sigma, batch)
+        assert config.model.num_points == points or number == "figure 5b"
+        assert sum(GuidedPointSampler.from_config(config.model).counts) == config.model.num_points
+        assert config.trainer.max_epochs == (210 if "hrnet" in config.model.backbone.name else 140)
+        found[row.name] = fingerprint(config)
     assert len(set(found.values())) == len(found)
+
+
+def test_the_recipe_of_hrnet_rows_is_the_preset():
+    settings = read_yaml_file(FOLDER / "graph_pcnn.yaml")["settings"]["hrnet"]
+    preset = flatten(to_plain(compose("graph_pcnn", "hrnet")))
+    assert settings == {key: preset[key] for key in settings}
 
 
 def test_the_backbones_and_variants_of_the_tables_build():
     seen = set()
     for table in TABLES.values():
-        for row in table["rows"]:
-            if "set" not in row:
-                continue
-            model = compose("graph_pcnn", None, overrides(row)).model
+        for row in table.ours:
+            model = compose("graph_pcnn", None, row_overrides(table, row, None)).model
             model.backbone.weights = None
             if (key := (model.backbone.name, model.refinement)) not in seen:
                 seen.add(key)

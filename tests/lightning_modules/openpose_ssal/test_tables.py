@@ -1,28 +1,23 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from datamodules.skeleton import COCO
 from experiments.config import compose
+from experiments.tables.loader import load_tables
+from experiments.tables.overrides import all_switches, row_overrides
 from lightning_modules.openpose_ssal.module import OpenPoseSsal
 from lightning_modules.shared.config import OptimizerConfig
 from tests.lightning_modules.openpose_ssal.scenes import random_batch
 
-FILE = Path(__file__).parents[3] / "experiments/tables/openpose_ssal.yaml"
-TABLES = yaml.safe_load(FILE.read_text())["tables"]
-ROWS = [(number, row["row"]) for number, table in TABLES.items() for row in table["rows"] if "set" in row]
-
-
-def row_of(number, name):
-    return next(row for row in TABLES[number]["rows"] if row["row"] == name)
+TABLES = load_tables("openpose_ssal")
+ROWS = [(number, row.name) for number, table in TABLES.items() for row in table.ours]
 
 
 def module_of(number, name) -> OpenPoseSsal:
-    overrides = [f"model.{key}={value}" for key, value in row_of(number, name)["set"].items()]
-    config = compose("openpose_ssal", overrides=overrides).model
+    table = TABLES[number]
+    config = compose("openpose_ssal", overrides=row_overrides(table, table.find(name), None)).model
     small = replace(
         config.network,
         weights=None,
@@ -44,18 +39,10 @@ def test_every_row_takes_a_step_with_all_its_parameters_and_is_no_baseline(numbe
     loss = module.training_step(batch, 0)
     loss.backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
-    baseline = TABLES[number]["baseline"]
-    if row_of(number, name)["set"] != row_of(number, baseline)["set"]:
-        assert loss.item() != module_of(number, baseline).training_step(batch, 0).item()
-
-
-@pytest.mark.parametrize("number", TABLES)
-def test_cells_are_of_the_tables_columns_and_rows_are_told_apart(number):
     table = TABLES[number]
-    names = [row["row"] for row in table["rows"]]
-    assert len(set(names)) == len(names)
-    assert table["baseline"] in names
-    assert all(set(row["published"]) <= set(table["columns"]) for row in table["rows"])
+    baseline = table.baseline
+    if all_switches(table, table.find(name)) != all_switches(table, table.find(baseline)):
+        assert loss.item() != module_of(number, baseline).training_step(batch, 0).item()
 
 
 def test_the_recipe_is_the_papers():

@@ -1,21 +1,21 @@
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
-import yaml
 from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
 from datamodules.contracts import Meta, Persons, PoseBatch
 from datamodules.skeleton import COCO
+from experiments.tables.loader import load_tables
 from lightning_modules.shared.config import OptimizerConfig, OptimizerName
 from lightning_modules.ssn.config import Config
 from lightning_modules.ssn.module import SpatialShortcutNetwork
+from tests.experiments.tables.rows import model_of
 
-TABLES = yaml.safe_load((Path(__file__).parents[3] / "experiments/tables/ssn.yaml").read_text())["tables"]
-ROWS = {f"{name}: {row['row']}": row["set"] for name, table in TABLES.items() for row in table["rows"] if "set" in row}
+TABLES = load_tables("ssn")
+ROWS = {f"{number}: {row.name}": model_of(row) for number, table in TABLES.items() for row in table.ours}
 SMALL = {
     "backbone": {"name": "resnet26", "weights": None},
     "width": 32,

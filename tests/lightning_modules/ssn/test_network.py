@@ -1,12 +1,12 @@
 import math
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from omegaconf import OmegaConf
 from torch.utils.flop_counter import FlopCounterMode
 
+from experiments.tables.loader import load_tables
+from experiments.tables.table import Row
 from lightning_modules.shared.config import BackboneConfig
 from lightning_modules.ssn.config import (
     Architecture,
@@ -18,9 +18,10 @@ from lightning_modules.ssn.config import (
     Predictor,
 )
 from lightning_modules.ssn.network import Network, feature_shift_modules
+from tests.experiments.tables.rows import model_of
 
-TABLES = yaml.safe_load((Path(__file__).parents[3] / "experiments/tables/ssn.yaml").read_text())["tables"]
-COUNTED = [row for name in ("1", "3") for row in TABLES[name]["rows"] if "set" in row]
+TABLES = load_tables("ssn")
+COUNTED = [row for number in ("1", "3") for row in TABLES[number].ours]
 EXACT = {
     "Backbone": 25_112_264,
     "Backbone, w/ ESP": 25_844_398,
@@ -34,27 +35,27 @@ EXACT = {
 }
 
 
-def config_of(row: dict) -> Config:
+def config_of(row: Row) -> Config:
     random = {"backbone": {"weights": None}, "feature_shift": {"insert_step": 0}}
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), random, row["set"]))
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), random, model_of(row)))
 
 
 def two_per_value(*_, out_shape, **__) -> int:
     return 2 * math.prod(out_shape)
 
 
-@pytest.mark.parametrize("row", COUNTED, ids=lambda row: row["row"])
+@pytest.mark.parametrize("row", COUNTED, ids=lambda row: row.name)
 def test_parameters_and_multiply_accumulates_are_the_papers(row):
-    height, width = row.get("data", {}).get("crop_size", (256, 192))
+    height, width = row.switches.get("data.crop_size", (256, 192))
     elementwise = {torch.ops.aten.lerp: two_per_value, torch.ops.aten.mul: two_per_value}  # of the FSMs
     with torch.device("meta"), torch.no_grad():
         network = Network(config_of(row), 17).eval()
         with FlopCounterMode(display=False, custom_mapping=elementwise) as counter:
             output = network(torch.empty(1, 3, height, width))
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    assert round(parameters / 1e6, 1) == row["published"]["params_M"]
-    assert parameters == EXACT.get(row["row"], parameters)
-    assert counter.get_total_flops() / 2e9 == pytest.approx(row["published"]["macs_G"], rel=0.02)
+    assert round(parameters / 1e6, 1) == row.published["params_M"]
+    assert parameters == EXACT.get(row.name, parameters)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(row.published["macs_G"], rel=0.02)
     assert output.heatmap_s4.shape == (1, 17, height // 4, width // 4)
 
 

@@ -1,0 +1,1 @@
+"""Every table of every paper, one YAML file per paper; ``loader`` reads them."""
