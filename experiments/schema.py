@@ -83,6 +83,8 @@ class WandbConfig:
     project: str = "pose-papers"
     entity: Optional[str] = None
     group: Optional[str] = None
+    name: Optional[str] = None
+    """Null is ``<paper>/<name of the run's folder>``."""
     tags: List[str] = field(default_factory=list)
     init_timeout: float = 20.0
     """Seconds to wait for the server before the run goes on offline."""

@@ -174,7 +174,7 @@ class Session:
                 self.config.wandb,
                 directory=path,
                 run_id=self.directory.run_id,
-                name=f"{self.config.paper}/{path.name}",
+                name=self.config.wandb.name or f"{self.config.paper}/{path.name}",
                 job_type="train",
                 config=to_plain(self.config),
             )

@@ -88,3 +88,17 @@ def write_checkpoint(tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return write
+
+
+@pytest.fixture
+def toy_table(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module ``toy_ablate``, its table registered for this test."""
+    from experiments.ablation import jobs
+    from experiments.tables import loader
+
+    monkeypatch.setattr(loader, "TABLES", loader.TABLES)
+    monkeypatch.setattr(jobs, "RUNNER", jobs.RUNNER)
+    module = importlib.import_module("toy_ablate")
+    module.register(tmp_path)
+    yield module
+    sys.modules.pop("toy_ablate", None)

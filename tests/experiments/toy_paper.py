@@ -3,7 +3,8 @@
 As a program it is ``experiments.run`` with this paper added: ``python toy_paper.py --paper toy …``.
 Environment: ``TOY_<EVENT>_AT`` is a batch, counted over the run, at which rank ``TOY_RANK`` (else 0) has a NaN loss
 (``NAN``; several batches with commas), sends itself a signal (``SIGNAL``: SIGINT, or the one of ``TOY_SIGNAL``), or
-waits for ever (``HANG``); ``TOY_RECIPES`` is the folder its recipe is written to.
+waits for ever (``HANG``); with ``TOY_STALL=START:BATCH:FILE`` a run whose ``model.start`` is START waits at BATCH to be
+killed, the first time only: FILE then exists. ``TOY_RECIPES`` is the folder its recipe is written to.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Toy(pl.LightningModule):
             os.kill(os.getpid(), getattr(signal, os.environ.get("TOY_SIGNAL", "SIGINT")))
         if self._is_time("HANG"):
             threading.Event().wait()
+        self._stall()
         draws = torch.rand(len(batch.images), 1, generator=torch.Generator().manual_seed(sum(self.seen[-1])))
         loss = self.network(draws.to(self.device)).pow(2).mean()
         if self._is_time("NAN"):
@@ -61,6 +63,13 @@ class Toy(pl.LightningModule):
         batch = str(self.trainer.fit_loop.epoch_loop.total_batch_idx)
         is_asked = self.global_rank == int(os.environ.get("TOY_RANK", "0"))
         return is_asked and batch in os.environ.get(f"TOY_{event}_AT", "").split(",")
+
+    def _stall(self) -> None:
+        start, batch, file = os.environ.get("TOY_STALL", "0:-1:").split(":")
+        is_asked = self.config.start == float(start) and self.trainer.fit_loop.epoch_loop.total_batch_idx == int(batch)
+        if is_asked and not Path(file).exists():
+            Path(file).touch()
+            threading.Event().wait()
 
     def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
         persons = batch.persons

@@ -1,0 +1,279 @@
+"""The plan of a table, what it refuses, how it is handed over, and that being killed changes nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from experiments import ablate
+from experiments.ablation import jobs as jobs_module
+from experiments.ablation.plan import State, make_jobs, state_of
+from experiments.config import compose, scientific, to_plain
+from experiments.tables.loader import find_table
+
+RENDERED = "data.rendered={train_images: 6, val_images: 3, size: 64, max_people: 2, min_height: 0.5}"
+FOLDER = Path(__file__).parent
+
+
+@pytest.fixture
+def plan(toy_table: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """``plan("--dry-run", …)`` -> exit code, standard output, standard error."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = ablate.main(["--paper", "toy", "--table", "1", f"output.root={tmp_path}/runs", *arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def finish(directory: Path, config: dict[str, Any], **more: Any) -> None:
+    """A folder as a finished run leaves it, as far as the plan reads it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.yaml").write_text(yaml.safe_dump(config))
+    (directory / "result.json").write_text(json.dumps({"config": config, "wall_time_s": 90.0, **more}))
+
+
+def config_of(job: Any) -> dict[str, Any]:
+    texts = [text for text in job.arguments if "=" in text]
+    return to_plain(compose("toy", "brief" if "brief" in job.arguments else None, texts))
+
+
+def test_the_plan_says_what_differs_and_how_far_every_run_is(plan: Any, tmp_path: Path) -> None:
+    code, out, _ = plan("--dry-run", "--seeds", "2")
+    assert code == 0
+    assert "Where the answer starts" in out
+    assert "model.start" in out
+    assert [line.split("│")[2].strip() for line in out.splitlines() if "│ far away" in line] == ["12.0"]
+    assert out.count("new, new") == 2
+    assert "somebody" not in out
+    assert "4 runs to do (--probe measures what they cost)" in out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_runs_are_named_by_table_row_and_seed_and_told_to_wandb(toy_table: Any) -> None:
+    table = find_table("toy", "1")
+    found = make_jobs(table, list(table.ours), [0, 1], "brief", ["optimizer.lr=0.1"])
+    assert [job.name for job in found] == [
+        "brief-table1-near-seed0",
+        "brief-table1-far-away-seed0",
+        "brief-table1-near-seed1",
+        "brief-table1-far-away-seed1",
+    ]
+    assert found[1].arguments == (
+        *("--name", "brief-table1-far-away-seed0", "--paper", "toy", "--preset", "brief"),
+        *("model.start=12.0", "optimizer.lr=0.1", "seed=0"),
+        *("wandb.group=toy/table1/far-away", "wandb.name=far-away-seed0"),
+    )
+    assert found[3].settings == scientific(config_of(found[3]))
+    assert found[3].settings["seed"] == 1
+
+
+def test_states_are_read_from_the_folders(toy_table: Any, tmp_path: Path) -> None:
+    table = find_table("toy", "1")
+    near, far = make_jobs(table, list(table.ours), [0], None, [f"output.root={tmp_path}/runs"])
+    assert state_of(near) == State("new")
+
+    finish(near.directory, config_of(near))
+    assert state_of(near) == State("finished", "", near.directory)
+    finish(near.directory, {**config_of(near), "seed": 5})
+    assert state_of(near).kind == "other"
+    assert "has seed=5, not 0; choose another output.root" in state_of(near).note
+
+    finish(far.directory.parent / "by-hand", {**config_of(far), "name": "by-hand"})
+    assert state_of(far) == State("finished", "as by-hand", far.directory.parent / "by-hand")
+    (far.directory.parent / "by-hand" / "result.json").unlink()
+
+    far.directory.mkdir()
+    (far.directory / "config.yaml").write_text(yaml.safe_dump(config_of(far)))
+    (far.directory / "last.ckpt").write_bytes(b"")
+    (far.directory / "run.json").write_text('{"state": "failed"}')
+    assert state_of(far).kind == "failed"
+    with (far.directory / "run.lock").open("w") as lock:
+        lock.write("process 7 on here\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert state_of(far) == State("running", "process 7 on here")
+    assert state_of(far).kind == "failed"
+
+
+def test_a_finished_run_tells_what_the_others_cost(plan: Any, tmp_path: Path, toy_table: Any) -> None:
+    table = find_table("toy", "1")
+    near = make_jobs(table, list(table.ours), [0], None, [f"output.root={tmp_path}/runs"])[0]
+    finish(near.directory, config_of(near))
+    (near.directory / "last.ckpt").write_bytes(bytes(5_000_000))
+    code, out, err = plan("--dry-run", "--seeds", "3", "--json")
+    answer = json.loads(out)
+    assert code == answer["exit_code"] == 0
+    assert [run["state"] for run in answer["runs"]] == ["finished", *["new"] * 5]
+    assert "5 runs: about 8 min and 25 MB (as table1-near-seed0 took)" in err
+    assert answer["estimate"]["seconds"] == 90
+
+
+def test_a_probe_counts_all_batches_and_evaluations() -> None:
+    from experiments.ablation.estimate import cost_from_probe, total_text
+
+    measured = {
+        "start_seconds": 10.0,
+        "seconds_per_batch": 0.5,
+        "batches": 1000,
+        "evaluations": 3,
+        "images": 200,
+        "seconds_per_image": 0.1,
+        "checkpoint_bytes": 2_000_000,
+        "picture_bytes": 1000,
+    }
+    cost = cost_from_probe(measured)
+    assert cost[:2] == (10 + 500 + 60, 6_003_000)
+    assert total_text(cost, 4).startswith("4 runs: about 38 min and 24 MB (probed: 0.5 s a batch")
+
+
+def test_mistakes_are_told_in_one_line(plan: Any) -> None:
+    for arguments, message in (
+        (("--rows", "nea"), "Table 1 of toy has no row 'nea'; did you mean near?"),
+        (("--rows", "somebody else's"), "is another system's: it is published only"),
+        (("seed=3",), "seed is set for each run"),
+        (("model.strat=3",), "model.strat: no such key; did you mean model.start?"),
+        (("--launcher", "slurm", "--sbatch=gres"), "give one option of sbatch"),
+    ):
+        code, _, err = plan(*arguments)
+        assert code == 2
+        assert message in err
+        assert err.count("\n") == 1
+
+
+def test_a_table_of_counts_is_not_trained_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ablate.main(["--paper", "ssa", "--table", "7", "--dry-run"]) == 2
+    assert "counts and needs no training: python -m experiments.complexity --paper ssa" in capsys.readouterr().err
+
+
+def test_slurm_gets_one_array_task_per_run(plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    slurm = ("--launcher", "slurm", "--sbatch=--gres=gpu:8", "--rows", "near", "far away", "data.root=/my data")
+    code, _, err = plan(*slurm)
+    script = tmp_path / "runs" / "toy" / "slurm" / "toy-table1.sbatch"
+    assert code == 2
+    assert err == f"error: there is no sbatch here; on a machine of the cluster run: sbatch {script}\n"
+    lines = script.read_text().splitlines()
+    header = [line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")]
+    assert {"--array=0-1", "--requeue", "--open-mode=append", "--gres=gpu:8", "--job-name=toy-table1"} <= set(header)
+    tasks = [line for line in lines if ") exec srun " in line]
+    words = shlex.split(tasks[1].removesuffix(" ;;"))
+    assert words[:3] == ["1)", "exec", "srun"]
+    assert {"data.root=/my data", "model.start=12.0", "--resume", "seed=0"} <= set(words)
+    done = subprocess.run(["/bin/bash", "-n", str(script)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+    (tmp_path / "bin").mkdir()
+    fake = tmp_path / "bin" / "sbatch"
+    fake.write_text("#!/bin/sh\necho Submitted batch job 42 from $1\n")
+    fake.chmod(0o755)
+    code, out, _ = plan(*slurm)
+    assert code == 0
+    assert f"Submitted batch job 42 from {script}" in out
+
+
+def test_a_sweep_runs_each_row_under_each_seed(plan: Any, tmp_path: Path, toy_table: Any) -> None:
+    file = tmp_path / "sweep.yaml"
+    assert plan("--sweep", str(file), "--seeds", "2", "--preset", "brief", "optimizer.lr=0.1")[0] == 0
+    sweep = yaml.safe_load(file.read_text())
+    assert sweep["method"] == "grid"
+    assert sweep["parameters"] == {"row": {"values": ["near", "far-away"]}, "seed": {"values": [0, 1]}}
+    command = sweep["command"]
+    assert command[:4] == ["${env}", "${interpreter}", "-m", "experiments.ablate"]
+    # What an agent makes of it: ${args} becomes --row=… --seed=…; the rest is this program's own command line.
+    filled = [word for word in command[4:] if word != "${args}"]
+    options = ablate._parser().parse_intermixed_args([*filled, "--row=far-away", "--seed=1"])
+    assert (options.paper, options.table, options.preset, options.row, options.seed) == (
+        *("toy", "1", "brief"),
+        *("far-away", 1),
+    )
+    assert "optimizer.lr=0.1" in options.overrides
+
+
+def test_a_failed_run_is_listed_with_its_log_and_stops_nothing(
+    plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "runner.py"
+    script.write_text(
+        "import json, pathlib, sys\n"
+        "name = sys.argv[sys.argv.index('--name') + 1]\n"
+        "root = next(word for word in sys.argv if word.startswith('output.root=')).split('=')[1]\n"
+        "folder = pathlib.Path(root) / 'toy' / name\n"
+        "if 'near' in name: sys.exit('error: the loss is NaN')\n"
+        "(folder / 'config.yaml').write_text((folder.parent / 'far.yaml').read_text())\n"
+        "(folder / 'result.json').write_text('{}')\n"
+    )
+    monkeypatch.setattr(jobs_module, "RUNNER", (sys.executable, str(script)))
+    table = find_table("toy", "1")
+    far = make_jobs(table, list(table.ours), [0], None, [f"output.root={tmp_path}/runs"])[1]
+    far.directory.parent.mkdir(parents=True)
+    (far.directory.parent / "far.yaml").write_text(yaml.safe_dump(config_of(far)))
+    code, out, _ = plan("--no-probe")
+    log = tmp_path / "runs" / "toy" / "table1-near-seed0" / "log.txt"
+    assert code == 1
+    assert f"[1/2] table1-near-seed0: failed (the loss is NaN), log in {log}" in out
+    assert "[2/2] table1-far-away-seed0: finished in" in out
+    assert "1 of 2 runs finished" in out
+    assert log.read_text() == "error: the loss is NaN\n"
+
+
+def wait_for(condition: Any, what: str, seconds: float = 900) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"no {what} after {seconds} seconds"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_killed_half_way_and_started_again_it_ends_as_if_nothing_had_happened(toy_table: Any, tmp_path: Path) -> None:
+    """Row one is finished, row two within its second epoch, when the program and the run are killed without warning.
+
+    Rendered people, real processes. The table of the two halves is compared with that of runs in this process.
+    """
+    from experiments.report import collect
+    from experiments.run import main as run
+
+    environment = {
+        **os.environ,
+        "TOY_RECIPES": str(tmp_path),
+        "TOY_STALL": f"12.0:4:{tmp_path}/stalled",
+        "PYTHONPATH": str(FOLDER.parents[1]),
+    }
+    common = [RENDERED, "trainer.max_epochs=2", "output.pictures=0"]
+    command = [sys.executable, str(FOLDER / "toy_ablate.py"), "--paper", "toy", "--table", "1", "--no-probe", *common]
+    killed = [*command, f"output.root={tmp_path}/killed"]
+    first = subprocess.Popen(killed, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    wait_for((tmp_path / "stalled").exists, "run that stalls in its second epoch")
+    store = tmp_path / "killed" / "toy"
+    inner = json.loads((store / "table1-far-away-seed0" / "run.json").read_text())["pid"]
+    first.kill()
+    os.kill(inner, signal.SIGKILL)
+    first.wait()
+    assert (store / "table1-near-seed0" / "result.json").exists()
+    assert not (store / "table1-far-away-seed0" / "result.json").exists()
+    assert (store / "table1-far-away-seed0" / "last.ckpt").exists()
+
+    second = subprocess.run(killed, env=environment, capture_output=True, text=True, timeout=900)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "[1/2]" not in second.stdout
+    assert "[2/2] table1-far-away-seed0: finished" in second.stdout
+    assert "resuming from" in (store / "table1-far-away-seed0" / "log.txt").read_text()
+
+    whole = tmp_path / "whole"
+    for job in make_jobs(find_table("toy", "1"), list(find_table("toy", "1").ours), [0], None, common):
+        assert run([*job.arguments, f"output.root={whole}"]) == 0
+    tables = [collect(find_table("toy", "1"), root) for root in (tmp_path / "killed", whole)]
+    assert [row.ours for row in tables[0].rows] == [row.ours for row in tables[1].rows]
+    assert all(row.ours["AP"].n == 1 for row in tables[0].rows[:2])
+    assert tables[0].rows[0].ours["AP"].mean != tables[0].rows[1].ours["AP"].mean
