@@ -11,7 +11,9 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-COLUMNS = ("step", "epoch", "metric", "value")
+from callbacks.metrics_file import COLUMNS, read_metrics
+
+__all__ = ["MetricsCsv", "read_metrics"]
 
 
 class MetricsCsv(Logger):
@@ -68,16 +70,3 @@ class MetricsCsv(Logger):
             self.file.unlink()
             self._rows = [*kept, *self._rows]
             self.save()
-
-
-def read_metrics(file: Path) -> list[tuple[int, int | str, str, float]]:
-    """The rows of ``metrics.csv``; a last line that a crash cut short is left out."""
-    rows: list[tuple[int, int | str, str, float]] = []
-    with file.open(newline="") as stream:
-        for row in csv.DictReader(stream):
-            try:
-                epoch = int(row["epoch"]) if row["epoch"] else ""
-                rows.append((int(row["step"]), epoch, row["metric"], float(row["value"])))
-            except (TypeError, ValueError):
-                continue
-    return rows

@@ -37,6 +37,11 @@ class ForgivingWandbLogger(WandbLogger):
         self._attempt(lambda: WandbLogger.log_image(self, key, images, step, **kwargs))
 
     @rank_zero_only
+    def log_content(self, make: Callable[[], dict[str, Any]]) -> None:
+        """Log what ``make`` returns (tables, pictures, plots); what goes wrong in it counts as W&B's failure."""
+        self._attempt(lambda: self.experiment.log(make()))
+
+    @rank_zero_only
     def finalize(self, status: str) -> None:
         """The run stays open for its summary; ``finish`` ends it."""
 
