@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from html import escape
 from pathlib import Path
 
@@ -17,7 +18,10 @@ h1 { font-size: 1.5rem; }
 h2 { font-size: 1.2rem; margin-top: 3rem; border-top: 2px solid var(--line); padding-top: 1rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+td small { display: block; opacity: .7; }
+th:first-child, td:first-child { position: sticky; left: 0; background: Canvas; }
+th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; white-space: nowrap; }
+tr { border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child, td.state { text-align: left; }
 thead tr:first-child th { text-align: center; }
 .ours { background: var(--soft); } .first { border-left: 2px solid var(--line); }
@@ -30,7 +34,8 @@ svg { width: 100%; height: auto; } polyline { fill: none; stroke-width: 2; }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1rem; list-style: none; padding: 0; }
 .legend i { display: inline-block; width: 1.2em; height: .35em; margin-right: .4em; vertical-align: middle; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1rem; }
-figure { margin: 0; } figure img { width: 100%; height: auto; border-radius: 4px; } figcaption { font-size: .85rem; }
+figure { margin: 0; max-width: 48rem; }
+figure img { width: 100%; height: auto; border-radius: 4px; } figcaption { font-size: .85rem; }
 nav a { margin-right: 1rem; }
 """
 
@@ -70,9 +75,9 @@ def _table(layout: Layout) -> str:
     for row in layout.rows:
         cells = [f"<td>{escape(row.name)}</td>"]
         for index, text in enumerate(row.published):
-            cells.append(f"<td{' class=first' if index == 0 else ''}>{escape(text)}</td>")
+            cells.append(f"<td{' class=first' if index == 0 else ''}>{_cell(text)}</td>")
         for index, text in enumerate(row.ours):
-            cells.append(f'<td class="ours{" first" if index == 0 else ""}">{escape(text)}</td>')
+            cells.append(f'<td class="ours{" first" if index == 0 else ""}">{_cell(text)}</td>')
         rows.append(f'<tr>{"".join(cells)}<td class="state">{escape(row.state)}</td></tr>')
     return (
         f'<table><thead><tr><th></th><th class="first" colspan="{len(layout.published)}">'
@@ -80,6 +85,11 @@ def _table(layout: Layout) -> str:
         f"{escape(layout.ours_head)}</th><th></th></tr><tr><th>row</th>{published}{ours}<th>runs</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
+
+
+def _cell(text: str) -> str:
+    """The difference stands below its figure, so that a wide table stays readable."""
+    return re.sub(r" \(([+-].*?)\)", r" <small>\1</small>", escape(text))
 
 
 def _charts(report: ReportTable) -> str:

@@ -138,6 +138,7 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(report: ReportTable) ->
     assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in reader.addresses)
     assert sum(address.startswith("data:") for address in reader.addresses) == 2
     assert "<K> = 5 & 10 %_" in reader.cells
+    assert "60.3 <small>+0.3</small>" in text
     assert "Two &lt;tables&gt;" in text
     assert "http" not in text
     assert text.count("<svg") == 2 * 2  # the loss and AP of each table
