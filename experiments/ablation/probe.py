@@ -76,6 +76,7 @@ def measure(config: RunConfig, folder: Path) -> dict[str, float]:
     trainer.callbacks.append(clock)  # type: ignore[attr-defined]
     began = time.monotonic()
     session.fit(resume=False)
+    session.callbacks.checkpoints.save_last(trainer)
     gaps = [end - start for start, end in zip(clock.batch_ends, clock.batch_ends[1:], strict=False)]
     per_epoch = len(trainer.train_dataloader)  # type: ignore[arg-type]
     if config.trainer.limit_train_batches is not None:

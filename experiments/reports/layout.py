@@ -146,5 +146,5 @@ def _notes(report: ReportTable, marks: dict[str, str]) -> tuple[str, ...]:
         notes.append("ours depart from their rows in " + ", ".join(f"{k}={v}" for k, v in report.changes.items()))
     if report.protocols and "params_M" in report.figures:
         notes.append(f"params_M of ours is in training; at inference: experiments.complexity --paper {table.paper}")
-    notes.append(f"in parentheses the difference to {table.baseline!r}, within one protocol")
+    notes.append(f"signed numbers: the difference to {table.baseline!r}, within one protocol")
     return tuple(dict.fromkeys(notes))

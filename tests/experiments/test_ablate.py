@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from experiments import ablate
@@ -136,6 +137,28 @@ def test_a_probe_counts_all_batches_and_evaluations() -> None:
     cost = cost_from_probe(measured)
     assert cost[:2] == (10 + 500 + 60, 6_003_000)
     assert total_text(cost, 4).startswith("4 runs: about 38 min and 24 MB (probed: 0.5 s a batch")
+
+
+@pytest.mark.slow
+def test_a_probe_measures_a_few_batches_of_the_real_thing(toy: Any, tiny_coco: Path, tmp_path: Path) -> None:
+    from experiments.ablation.probe import BATCHES, measure
+
+    config = compose("toy", None, [f"data.root={tiny_coco}", "trainer.max_epochs=40", "trainer.max_steps=30"])
+    measured = measure(config, tmp_path / "probe")
+    batches = 30 * 2  # two batches of two are a step of four
+    assert (measured["batches"], measured["images"]) == (batches, 7)
+    assert measured["evaluations"] == batches / 5 + 1  # after each epoch, and the best one at the end
+    assert 0 < measured["seconds_per_batch"] < measured["start_seconds"]
+    assert measured["seconds_per_image"] > 0
+    (checkpoint, *_) = (tmp_path / "probe").rglob("last.ckpt")
+    assert measured["checkpoint_bytes"] >= checkpoint.stat().st_size > 0
+    assert measured["picture_bytes"] > 0
+    assert (
+        torch.load(checkpoint, weights_only=True)["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"][
+            "processed"
+        ]
+        == BATCHES
+    )
 
 
 def test_mistakes_are_told_in_one_line(plan: Any) -> None:
