@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 
 from experiments.ablation.plan import make_jobs
 from experiments.report import main as report
@@ -32,6 +33,7 @@ def test_a_row_is_one_run_over_interruption_and_its_report_holds_table_curves_an
     monkeypatch.delenv("TOY_SIGNAL_AT")
     assert run([*job.arguments, "--resume"]) == 0
 
+    wandb.teardown()  # the service has written its files when it has ended
     files = sorted(job.directory.glob("wandb/offline-run-*/run-*.wandb"))
     first, second = (read_run_file(file) for file in files)
     for half in (first, second):
@@ -50,6 +52,7 @@ def test_a_row_is_one_run_over_interruption_and_its_report_holds_table_curves_an
     assert steps == list(range(9))  # every step once, over both halves
 
     assert report(["--paper", "toy", "--table", "1", "--runs", str(tmp_path / "runs"), "--wandb"]) == 0
+    wandb.teardown()
     folder = tmp_path / "runs" / "toy"
     told = read_run(folder)
     assert told.run.job_type == "report"
