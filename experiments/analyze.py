@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--naive", metavar="PATH", help="ssa: a run without supervision, to stand beside it")
     parser.add_argument("--fsm", type=int, default=3, help="ssn: the module to look into (default 3, as in the paper)")
     parser.add_argument("--images", type=int, default=4, help="photographs shown (default 4)")
-    parser.add_argument("--out", help="file or folder to write; default: in the run's folder")
+    parser.add_argument("--out", metavar="FOLDER", help="where to write; default: analysis/ in the run's folder")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the run's configuration: other data")
     options = parser.parse_args(arguments)
     if options.paper not in PAPERS or find_spec(f"experiments.analyses.{options.paper}") is None:

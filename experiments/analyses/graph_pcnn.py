@@ -4,7 +4,8 @@
 
 One row per crop: the response of one of its keypoints with guided points near it (a), far from it (b) and of high
 response (c), the star being the truth; then the truth, stage 1 and stage 2. Each of the last two says how far its
-labelled keypoints are off on average, in pixels of the crop.
+labelled keypoints are off on average, in pixels of the crop. Written to analysis/refinement.jpg in the run's folder,
+or in --out, a folder.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.pictures import draw_truth, write_jpeg
+from callbacks.pictures import draw_truth, enlarge, write_jpeg
 from datamodules.contracts import PoseBatch
 from datamodules.drawing import contact_sheet, draw_people
-from experiments.analyses.samples import shown_samples
+from experiments.analyses.samples import output_folder, shown_samples
 from experiments.checkpoint import load_trained
 from experiments.config import ConfigError
 from lightning_modules.graph_pcnn.config import Refinement
@@ -56,8 +57,8 @@ def main(options: argparse.Namespace) -> Path:
         pictures, texts = pictures_of_crop(module, batch, image, joint=index)
         cells += pictures
         captions += texts
-    out = Path(options.out) if options.out else trained.file.parent / "refinement.jpg"
-    write_jpeg(out, contact_sheet(cells, columns=COLUMNS, cell=240, captions=captions))
+    out = output_folder(options, trained) / "refinement.jpg"
+    write_jpeg(out, contact_sheet(cells, columns=COLUMNS, cell=256, captions=captions))
     return out
 
 
@@ -66,6 +67,7 @@ def pictures_of_crop(
     module: GraphPCNN, batch: PoseBatch, image: np.ndarray, joint: int
 ) -> tuple[list[np.ndarray], list[str]]:
     """``COLUMNS`` pictures of the one crop in ``batch``, and their captions; ``joint`` picks a labelled keypoint."""
+    image = enlarge(image)
     heatmap = module.network(batch.images).heatmap_s4
     map_hw = (heatmap.shape[-2], heatmap.shape[-1])
     targets = encode_targets(batch.persons, map_hw, module.config.sigma, module.config.gaussian_center)
@@ -76,30 +78,33 @@ def pictures_of_crop(
     response, truth = heatmap[0, keypoint], targets.position[0, keypoint]
     kinds = points.position[0, keypoint].split(module.sample.counts)
     pictures = [draw_points(image, response, kind, truth) for kind in kinds]
-    captions = [f"{kind}: {module.skeleton.joints[keypoint]}" for kind in KINDS]
+    captions = [f"{kind}: {module.skeleton.joints[keypoint].replace('_', ' ')}" for kind in KINDS]
     pictures.append(draw_truth(image, batch, 0, module.skeleton))
     captions.append("truth")
     pose = module.estimate(module.network, batch.images)
     for name, position in (("stage 1", pose.stage1), ("stage 2", pose.stage2)):
         assert position is not None
         error = STRIDE * (position - targets.position)[labelled].norm(dim=-1).mean()
-        points_in_crop = (STRIDE * position[:, :, :2]).numpy()
-        pictures.append(draw_people(image, points_in_crop, skeleton=module.skeleton))
+        step = image.shape[0] / map_hw[0]
+        pictures.append(draw_people(image, (step * position).numpy(), 2 * labelled.numpy(), skeleton=module.skeleton))
         captions.append(f"{name}: {error:.2f} px off")
     return pictures, captions
 
 
 def draw_points(image: np.ndarray, response: Tensor, points: Tensor, truth: Tensor) -> np.ndarray:
-    """Points f32 [N, 2] and the truth f32 [2], heatmap pixels, over a response f32 [h, w] over u8 [H, W, 3]."""
+    """Points f32 [N, 2] and the truth f32 [2], heatmap pixels, over a response f32 [h, w] over a crop u8 [H, W, 3].
+
+    The crop may be enlarged. A cell's index u stands for u / w of its width.
+    """
     height, width = image.shape[:2]
-    # A cell's index u stands for 4 u, so the map is enlarged about its first cell's centre.
-    values = response.clamp(0, 1).numpy()
-    enlarge = np.array([[STRIDE, 0, -0.5], [0, STRIDE, -0.5]], dtype=np.float64)
-    values = cv2.warpAffine(values, enlarge, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    colors = cv2.applyColorMap((values * 255).astype(np.uint8), cv2.COLORMAP_JET)
-    picture = cv2.addWeighted(image, 0.5, cv2.cvtColor(colors, cv2.COLOR_BGR2RGB), 0.5, 0.0)
-    size = max(height // 64, 1)
-    for x, y in (STRIDE * points).round().int().tolist():
+    step = height / response.shape[0]
+    move = np.array([[step, 0, -0.5], [0, step, -0.5]], dtype=np.float64)
+    level = cv2.warpAffine(response.clamp(0, 1).numpy(), move, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    colors = cv2.cvtColor(cv2.applyColorMap((255 * level).astype(np.uint8), cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
+    opacity = 0.3 + 0.5 * level[..., None]
+    picture = (image * (1 - opacity) + colors * opacity).astype(np.uint8)
+    size = max(height // 90, 1)
+    for x, y in (step * points).round().int().tolist():
         cv2.circle(picture, (x, y), size, _YELLOW, -1, cv2.LINE_AA)
-    x, y = (STRIDE * truth).round().int().tolist()
-    return cv2.drawMarker(picture, (x, y), _WHITE, cv2.MARKER_STAR, 6 * size, size, cv2.LINE_AA)
+    x, y = (step * truth).round().int().tolist()
+    return cv2.drawMarker(picture, (x, y), _WHITE, cv2.MARKER_STAR, 4 * size, max(size // 3, 1), cv2.LINE_AA)

@@ -2,7 +2,7 @@
 
     python -m experiments.analyze --paper openpose_ssal --run runs/openpose_ssal/NAME
 
-Written to the run's folder, or to --out, a folder:
+Written to analysis/ in the run's folder, or to --out, a folder:
 stages-<image id>.jpg     heatmaps and fields of every stage over the photograph, the target last; a field's hue is its
                           direction
 weights-<image id>.jpg    the attention mask around single limbs and around all (brighter is heavier), then each stage's
@@ -24,7 +24,7 @@ from callbacks.pictures import draw_truth, write_jpeg
 from datamodules.contracts import PoseBatch
 from datamodules.drawing import contact_sheet
 from experiments.analyses.cost_chart import write_cost_chart
-from experiments.analyses.samples import shown_samples, shows_a_labelled_person
+from experiments.analyses.samples import output_folder, shown_samples, shows_a_labelled_person
 from experiments.checkpoint import load_trained
 from lightning_modules.openpose_ssal.module import OpenPoseSsal
 from lightning_modules.openpose_ssal.network import Output
@@ -33,6 +33,8 @@ from losses.progressive_direction import ProgressiveDirection, direction_fault, 
 from losses.spatial_attention import SpatialAttention
 
 _CELL = 260
+_LIMBS = 5
+"""At most so many limbs are shown one by one."""
 
 
 def main(options: argparse.Namespace) -> Path:
@@ -44,9 +46,8 @@ def main(options: argparse.Namespace) -> Path:
     trained = load_trained(Path(options.run), options.overrides, paper="openpose_ssal")
     module = trained.module
     assert isinstance(module, OpenPoseSsal)
-    out = Path(options.out) if options.out else trained.file.parent
     shown = shown_samples(trained, options.images, shows_a_labelled_person, "a labelled person")
-    out.mkdir(parents=True, exist_ok=True)
+    out = output_folder(options, trained)
     for batch, image in shown:
         _draw_photograph(module, batch, image, out)
     write_cost_chart(out / "cost.png")
@@ -86,20 +87,21 @@ def stage_sheet(picture: np.ndarray, truth: np.ndarray, output: Output, targets:
     names = [*(f"stage {stage + 1}" for stage in range(stages)), "target"]
     captions = [f"heatmaps, {name}" for name in names] + ["annotated"]
     captions += [f"fields, {name}" for name in names] + ["photograph"]
-    return contact_sheet(cells, columns=stages + 2, cell=_CELL, captions=captions)
+    return contact_sheet(_without_padding(cells), columns=stages + 2, cell=_CELL, captions=captions)
 
 
 def weight_sheet(picture: np.ndarray, truth: np.ndarray, module: OpenPoseSsal, targets: Targets) -> np.ndarray:
     """Figs. 8 and 9: weights of the fields' error around limbs, and of every stage's error where sides are confused."""
     config, parts = module.config, module.parts
     weight = SpatialAttention(config.salm_alpha)(targets.attention[0])
-    limbs = [*range(0, len(parts.limbs), 4), slice(None)]
+    present = [limb for limb, values in enumerate(weight) if float(values.max()) > 1]
     cells, captions = [truth], ["annotated"]
-    for limb in limbs:
-        values = weight[limb].amax(0) if isinstance(limb, slice) else weight[limb]
-        cells.append(overlay(picture, (values - 1) / max(config.salm_alpha, 1e-6)))
-        ends = "all limbs" if isinstance(limb, slice) else " to ".join(parts.names[i] for i in parts.limbs[limb])
-        captions.append(f"{ends.replace('_', ' ')}, 1 to {float(values.max()):.1f}")
+    for limb in present[:: max(1, -(-len(present) // _LIMBS))]:
+        cells.append(overlay(picture, (weight[limb] - 1) / max(config.salm_alpha, 1e-6)))
+        ends = " to ".join(parts.names[part] for part in parts.limbs[limb])
+        captions.append(f"{ends.replace('_', ' ')}, 1 to {float(weight[limb].max()):.1f}")
+    cells.append(overlay(picture, (weight.amax(0) - 1) / max(config.salm_alpha, 1e-6)))
+    captions.append(f"all limbs, 1 to {float(weight.max()):.1f}")
     columns = len(cells)
     partner = torch.tensor([*parts.part_partners, len(parts.names)])
     fault = direction_fault(targets.heatmaps > config.offset_gate, partner)
@@ -108,7 +110,13 @@ def weight_sheet(picture: np.ndarray, truth: np.ndarray, module: OpenPoseSsal, t
     for stage, beta in enumerate(betas):
         cells.append(darken(picture, lightest[stage]))
         captions.append(f"stage {stage + 1}: confused sides cost {beta:.2f}")
-    return contact_sheet(cells, columns=columns, cell=_CELL, captions=captions)
+    return contact_sheet(_without_padding(cells), columns=columns, cell=_CELL, captions=captions)
+
+
+def _without_padding(cells: list[np.ndarray]) -> list[np.ndarray]:
+    """Padding lies right and below, and the annotated picture has none: all are cut to what they have in common."""
+    height, width = (min(cell.shape[axis] for cell in cells) for axis in (0, 1))
+    return [cell[:height, :width] for cell in cells]
 
 
 def overlay(picture: np.ndarray, values: Tensor) -> np.ndarray:

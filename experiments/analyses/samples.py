@@ -1,8 +1,10 @@
-"""Validation samples for an analysis to show, one by one."""
+"""What analyses share: validation samples to show, one by one, and the folder the pictures go to."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +23,20 @@ class Shown(NamedTuple):
     """B = 1, normalised, padded as in its evaluation."""
     image: np.ndarray
     """u8 [H, W, 3], RGB, without padding."""
+
+
+def output_folder(options: Namespace, trained: Trained) -> Path:
+    """``--out``, else ``analysis`` beside the checkpoint; made where it is missing.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    folder = Path(options.out) if options.out else trained.file.parent / "analysis"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made a folder ({error.strerror}); set --out") from error
+    return folder
 
 
 def shown_samples(trained: Trained, count: int, is_shown: Callable[[PoseBatch], bool], sought: str) -> list[Shown]:

@@ -4,7 +4,8 @@
 
 Rows, for each photograph: people and masks as the run predicts them, then the attention of four annotated keypoints
 (white crosses) of as many people as there are: the supervised layer's, below it the average of all layers of the run
-given by --naive (of the same run where none is given). Redder is higher; each map is divided by its own maximum.
+given by --naive (where none is given: of the same run, beside the annotated people). Redder is higher; each map is
+divided by its own maximum. Written to analysis/attention.jpg in the run's folder, or in --out, a folder.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.pictures import write_jpeg
+from callbacks.pictures import draw_truth, write_jpeg
 from datamodules.contracts import PoseBatch
 from datamodules.drawing import contact_sheet, draw_people
 from datamodules.skeleton import Skeleton
-from experiments.analyses.samples import shown_samples, shows_a_labelled_person
+from experiments.analyses.samples import output_folder, shown_samples, shows_a_labelled_person
 from experiments.checkpoint import load_trained
 from lightning_modules.ssa.attention import QueryKey, attention_rows
 from lightning_modules.ssa.decode import People
@@ -48,7 +49,7 @@ def main(options: argparse.Namespace) -> Path:
         pictures, texts = rows_of_photograph(trained.module, naive, batch, image, trained.skeleton)
         cells += pictures
         captions += texts
-    out = Path(options.out) if options.out else trained.file.parent / "attention.jpg"
+    out = output_folder(options, trained) / "attention.jpg"
     write_jpeg(out, contact_sheet(cells, columns=MAPS + 1, cell=240, captions=captions))
     return out
 
@@ -62,15 +63,19 @@ def rows_of_photograph(
     ours, theirs = supervised.network(single), naive.network(single)
     people = chosen_keypoints(batch)
     points = batch.persons.keypoints[0][people[:, 0], people[:, 1]]
-    names = [skeleton.joints[int(joint)] for joint in people[:, 1]]
+    names = [skeleton.joints[int(joint)].replace("_", " ") for joint in people[:, 1]]
     pictures: list[np.ndarray] = []
     captions: list[str] = []
     for module, output, layers, title in (
         (supervised, ours, (ours.supervised,), "supervised"),
         (naive, theirs, theirs.layers, "naive"),
     ):
-        pictures.append(draw_result(image, module.decoder(output)[0], (single.shape[2], single.shape[3]), skeleton))
-        captions.append(f"{title}: people and masks")
+        if title == "naive" and naive is supervised:
+            pictures.append(draw_truth(image, batch, 0, skeleton))
+            captions.append("annotated")
+        else:
+            pictures.append(draw_result(image, module.decoder(output)[0], (single.shape[2], single.shape[3]), skeleton))
+            captions.append(f"{title}: people and masks")
         maps = keypoint_maps(layers, points, output, (single.shape[2], single.shape[3]))
         for index in range(MAPS):
             shown = index < len(points)

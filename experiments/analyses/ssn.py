@@ -24,7 +24,7 @@ from torch import Tensor
 
 from datamodules.contracts import PoseBatch
 from datamodules.skeleton import Skeleton
-from experiments.analyses.samples import Shown, shown_samples
+from experiments.analyses.samples import Shown, output_folder, shown_samples
 from experiments.analyses.ssn_charts import (
     THRESHOLD,
     MapView,
@@ -87,7 +87,6 @@ def main(options: argparse.Namespace) -> Path:
         ConfigError: no run of this paper, one without inserted modules, no such module, or nobody to show.
     """
     study = prepare(options)
-    study.out.mkdir(parents=True, exist_ok=True)
     content = {
         "checkpoint": str(study.trained.file),
         "joints": list(study.trained.skeleton.joints),
@@ -119,8 +118,7 @@ def prepare(options: argparse.Namespace) -> Study:
     shown = shown_samples(
         trained, max(STUDIED_CROPS, options.images), is_shown, f"a person with {', '.join(sought)} labelled"
     )
-    out = Path(options.out) if options.out else trained.file.parent / "analysis"
-    return Study(trained, modules, options.fsm, pairs, shown, out)
+    return Study(trained, modules, options.fsm, pairs, shown, output_folder(options, trained))
 
 
 def point_pairs(skeleton: Skeleton) -> tuple[tuple[str, str], ...]:

@@ -1,11 +1,13 @@
 """Samples come one by one, with their pictures, as the evaluation sees them."""
 
+from argparse import Namespace
+
 import pytest
 import torch
 
 from datamodules.config import DataConfig, View
 from datamodules.skeleton import COCO
-from experiments.analyses.samples import shown_samples, shows_a_labelled_person
+from experiments.analyses.samples import output_folder, shown_samples, shows_a_labelled_person
 from experiments.checkpoint import Trained
 from experiments.config import ConfigError, RunConfig
 
@@ -36,3 +38,13 @@ def test_nothing_to_show_is_told(trained):
         shown_samples(trained, 2, lambda batch: False, "a unicorn")
     with pytest.raises(ConfigError, match="--images 0"):
         shown_samples(trained, 0, shows_a_labelled_person, "a labelled person")
+
+
+def test_pictures_go_beside_the_checkpoint_or_where_they_are_told_to(trained, tmp_path):
+    assert output_folder(Namespace(out=None), trained) == tmp_path / "analysis"
+    wanted = tmp_path / "some" / "where"
+    assert output_folder(Namespace(out=str(wanted)), trained) == wanted
+    assert wanted.is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"file: cannot be made a folder \(File exists\); set --out"):
+        output_folder(Namespace(out=str(tmp_path / "file")), trained)
