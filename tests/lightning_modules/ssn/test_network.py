@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -100,6 +101,30 @@ def test_every_parameter_has_a_gradient_before_and_after_insertion():
         network(torch.randn(2, 3, 32, 32)).all_heatmaps_s4.square().sum().backward()
         missing = [name for name, parameter in network.named_parameters() if parameter.grad is None]
         assert missing == []
+
+
+@pytest.mark.slow
+def test_the_compiled_network_trains_through_the_insertion():
+    """One graph before it and one after, with the gradients of the network that is not compiled."""
+    torch.manual_seed(0)
+    plain = Network(three_block(insert_step=4), 17)
+    compiled = copy.deepcopy(plain)
+    compiled.compile(backend="aot_eager", fullgraph=True)
+    images, target = torch.randn(2, 3, 32, 32), torch.randn(2, 1, 17, 8, 8)
+    weights = torch.randn(256, 8) / 8
+    for is_inserted in (False, True):
+        gradients = []
+        for network in (plain, compiled):
+            for module in feature_shift_modules(network) if is_inserted else ():
+                module.insert()
+                with torch.no_grad():
+                    module.expand.weight.copy_(weights[: len(module.expand.weight), :, None, None])
+            network.zero_grad()
+            (network(images).all_heatmaps_s4 - target).square().mean().backward()
+            gradients.append({name: parameter.grad for name, parameter in network.named_parameters()})
+        torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-5)
+        moved = [gradients[1][name].abs().max() > 0 for name in gradients[1] if name.endswith("offsets")]
+        assert moved == [is_inserted] * 3
 
 
 @pytest.mark.parametrize(
