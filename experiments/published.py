@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.config import RunConfig, compose, flatten, to_plain
-from experiments.merging import read_yaml_file
 from experiments.protocol import Conditions
+from experiments.tables.loader import list_tables, load_tables
+from experiments.tables.table import Protocol, Row, Table
 
-TABLES = Path(__file__).with_name("tables")
-_SECTIONS = ("model", "data", "optimizer", "trainer")
 _DATA_KEYS = ("view", "resize", "size", "max_size", "crop_size", "box_padding")
 _TEST_ONLY = ("flip_test", "scales", "weights", "masks", "chunk_cells")
 """Last names of model keys that make no other model."""
@@ -49,7 +47,7 @@ def published(config: RunConfig, ours: Conditions) -> Published:
     for (row, figures), keys in zip(rows, differing, strict=True):
         is_told = any(figures.items() <= told.figures.items() for told in same)
         if not keys and not is_told:
-            same.append(PublishedRow(row.label, figures, row.protocols[row.protocol]["boxes"]))
+            same.append(PublishedRow(row.label, figures, row.table.protocols[row.row.protocol].boxes))
     if not same:
         keys, (row, _) = min(zip(differing, rows, strict=True), key=lambda pair: len(pair[0]))
         shown = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
@@ -67,14 +65,17 @@ def describe(ours: Conditions) -> str:
 class TableRow(NamedTuple):
     """A row that a run can have, of any table."""
 
-    paper: str
-    label: str
-    settings: dict[str, Any]
-    """By dotted key of a run's configuration."""
-    cells: dict[str, Any]
-    protocol: str
-    """Of the cells whose column names no other behind ``@``."""
-    protocols: dict[str, dict[str, Any]]
+    table: Table
+    row: Row
+
+    @property
+    def label(self) -> str:
+        return f"{self.table.label}, {self.row.name}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """By dotted key of a run's configuration."""
+        return {**self.row.settings, **(self.row.switches or {})}
 
 
 def table_rows(paper: str) -> list[TableRow]:
@@ -83,46 +84,25 @@ def table_rows(paper: str) -> list[TableRow]:
     Raises:
         ConfigError: the file cannot be read.
     """
-    file = TABLES / f"{paper}.yaml"
-    content = read_yaml_file(file) if file.is_file() else {"tables": {}}
-    named = content.get("settings", {})
-    found = []
-    for number, table in content["tables"].items():
-        label = str(number).capitalize() if str(number)[0].isalpha() else f"Table {number}"
-        common = _settings(table, named)
-        for row in table["rows"]:
-            if "set" in row or "recipe" in row:
-                settings = common | _settings(row, named)
-                protocol = row.get("protocol", table["protocol"])
-                cells = row.get("published", {})
-                found.append(TableRow(paper, f"{label}, {row['row']}", settings, cells, protocol, content["protocols"]))
-    return found
-
-
-def _settings(part: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    for name in part.get("recipe", []):
-        settings |= named[name]
-    for key, value in flatten(dict(part.get("set", {}))).items():
-        settings[key if key.split(".")[0] in _SECTIONS else f"model.{key}"] = value
-    settings |= {f"data.{key}": value for key, value in flatten(dict(part.get("data", {}))).items()}
-    return settings | part.get("set_run", {})
+    tables = load_tables(paper).values() if paper in list_tables() else ()
+    return [TableRow(table, row) for table in tables for row in table.ours]
 
 
 def _figures(row: TableRow, ours: Conditions) -> dict[str, float]:
     """The row's printed numbers that stand under our protocol, by figure."""
     found: dict[str, float] = {}
-    for column, cell in row.cells.items():
-        figure, _, protocol = column.partition("@")
-        is_scored = figure.rpartition("/")[2].startswith(("AP", "AR"))
-        if is_scored and isinstance(cell, (int, float)) and _is_same(row.protocols[protocol or row.protocol], ours):
-            found[figure] = float(cell)
+    for column in row.table.columns:
+        cell = row.row.published.get(column.name)
+        protocol = row.table.protocols[column.protocol or row.row.protocol]
+        if column.is_scored and isinstance(cell, (int, float)) and _is_same(protocol, ours):
+            found[column.figure] = float(cell)
     return found
 
 
-def _is_same(theirs: Mapping[str, Any], ours: Conditions) -> bool:
-    boxes = "none" if theirs["boxes"] == "none" else "gt" if "ground" in theirs["boxes"] else "det"
-    return (theirs["split"], boxes, theirs["flip"], theirs["scales"]) == tuple(ours)
+def _is_same(theirs: Protocol, ours: Conditions) -> bool:
+    boxes = "none" if theirs.boxes == "none" else "gt" if "ground" in theirs.boxes else "det"
+    flips = {"true": True, "false": False}.get(theirs.flip)
+    return (theirs.split, boxes, flips, theirs.scales) == tuple(ours)
 
 
 @cache

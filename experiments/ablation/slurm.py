@@ -15,33 +15,47 @@ from experiments.merging import ConfigError
 
 
 def array_script(jobs: list[Job], name: str, options: list[str], folder: Path) -> str:
-    """The text of the ``sbatch`` file: one array task per job, each resumed when it is requeued.
+    """The text of the ``sbatch`` file: one array task per job, each continued when it is requeued.
+
+    A task is one process on one node unless ``options`` say otherwise; as many processes as a node has tasks train
+    together.
 
     Args:
-        options: of ``sbatch``, as ``--gres=gpu:8``.
+        options: of ``sbatch``, as ``--gpus-per-node=8``; they win over the script's own.
         folder: where the tasks' output goes.
+
+    Raises:
+        ConfigError: something that is no option.
     """
     for option in options:
-        if not re.fullmatch(r"-[-\w]+([= ]\S.*)?", option) or "\n" in option:
-            raise ConfigError(f"--sbatch {option!r}: give one option of sbatch, as --sbatch=--gres=gpu:1")
-    header = [
+        if not re.fullmatch(r"--[-\w]+(=\S+)?", option):
+            raise ConfigError(f"--sbatch {option!r}: give one option of sbatch, as --sbatch=--gpus-per-node=1")
+    own = [
         f"--job-name={name}",
         f"--array=0-{len(jobs) - 1}",
         f"--output={folder}/%x-%A_%a.log",
+        "--nodes=1",
+        "--ntasks-per-node=1",
         "--open-mode=append",
         "--requeue",
-        "--signal=USR1@120",
-        *options,
+        "--signal=SIGUSR1@90",
     ]
-    commands = [shlex.join([sys.executable, "-m", "experiments.run", *job.arguments, "--resume"]) for job in jobs]
+    given = {option.partition("=")[0] for option in options}
+    header = [*(option for option in own if option.partition("=")[0] not in given), *options]
     lines = [
         "#!/bin/bash",
         *(f"#SBATCH {option}" for option in header),
         "set -euo pipefail",
         f"cd {shlex.quote(str(Path.cwd()))}",
         f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}",
+        "export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}",
+        f"run=(srun --kill-on-bad-exit=1 {shlex.quote(sys.executable)} -m experiments.run)",
+        "machine=(trainer.devices=$SLURM_NTASKS_PER_NODE trainer.num_nodes=$SLURM_JOB_NUM_NODES)",
         'case "$SLURM_ARRAY_TASK_ID" in',
-        *(f"{index}) exec srun {command} ;;" for index, command in enumerate(commands)),
+        *(
+            f'{index}) exec "${{run[@]}}" {shlex.join([*job.arguments, "--resume"])} "${{machine[@]}}" ;;'
+            for index, job in enumerate(jobs)
+        ),
         "esac",
     ]
     return "\n".join(lines) + "\n"

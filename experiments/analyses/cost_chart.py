@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from experiments.complexity import complexity
 from experiments.config import compose
+from experiments.tables.loader import find_table
 
-TABLES = Path(__file__).parents[1] / "tables" / "openpose_ssal.yaml"
 ROWS = {"OpenPose": ("OpenPose", "OpenPose, minival"), "the method": ("with block offsets", "Ours, minival")}
 """Name in the chart -> row of ``experiments.complexity``, row of Table IV."""
 
@@ -21,8 +19,7 @@ def write_cost_chart(file: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    rows = yaml.safe_load(TABLES.read_text())["tables"]["4"]["rows"]
-    published = {row["row"]: row["published"]["AP"] for row in rows}
+    published = {row.name: float(row.published["AP"]) for row in find_table("openpose_ssal", "4").rows}
     counted = {row["row"]: row for row in complexity(compose("openpose_ssal"))["rows"]}
     counts = [counted[count] for count, _ in ROWS.values()]
     panels = (

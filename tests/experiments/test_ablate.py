@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -182,7 +181,16 @@ def test_a_table_of_counts_is_not_trained_for(capsys: pytest.CaptureFixture[str]
 
 def test_slurm_gets_one_array_task_per_run(plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    slurm = ("--launcher", "slurm", "--sbatch=--gres=gpu:8", "--rows", "near", "far away", "data.root=/my data")
+    slurm = (
+        "--launcher",
+        "slurm",
+        "--sbatch=--gres=gpu:8",
+        "--sbatch=--nodes=2",
+        "--rows",
+        "near",
+        "far away",
+        "data.root=/my data",
+    )
     code, _, err = plan(*slurm)
     script = tmp_path / "runs" / "toy" / "slurm" / "toy-table1.sbatch"
     assert code == 2
@@ -190,12 +198,17 @@ def test_slurm_gets_one_array_task_per_run(plan: Any, tmp_path: Path, monkeypatc
     lines = script.read_text().splitlines()
     header = [line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")]
     assert {"--array=0-1", "--requeue", "--open-mode=append", "--gres=gpu:8", "--job-name=toy-table1"} <= set(header)
-    tasks = [line for line in lines if ") exec srun " in line]
-    words = shlex.split(tasks[1].removesuffix(" ;;"))
-    assert words[:3] == ["1)", "exec", "srun"]
-    assert {"data.root=/my data", "model.start=12.0", "--resume", "seed=0"} <= set(words)
-    done = subprocess.run(["/bin/bash", "-n", str(script)], capture_output=True, text=True)
+    assert [line for line in header if line.startswith("--nodes")] == ["--nodes=2"]
+    # What the second task of the array runs, told by a shell in which srun only repeats its arguments.
+    srun = 'srun() { printf "%s\\n" "$@"; }; exec() { "$@"; }; '
+    environment = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_NTASKS_PER_NODE": "8", "SLURM_JOB_NUM_NODES": "2"}
+    done = subprocess.run(
+        ["/bin/bash", "-c", srun + script.read_text()], capture_output=True, text=True, env=environment
+    )
     assert (done.returncode, done.stderr) == (0, "")
+    words = done.stdout.splitlines()
+    assert words[:4] == ["--kill-on-bad-exit=1", sys.executable, "-m", "experiments.run"]
+    assert {"data.root=/my data", "model.start=12.0", "--resume", "seed=0", "trainer.devices=8"} <= set(words)
 
     (tmp_path / "bin").mkdir()
     fake = tmp_path / "bin" / "sbatch"
