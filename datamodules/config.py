@@ -115,6 +115,8 @@ class RenderedConfig:
     """People placed in a scene, at most; crowds and blurred passers-by come on top unless ``min_height`` rules."""
     min_height: float = 0.0
     """Least standing height of a person, as a fraction of the image; above 0 there are no crowds and passers-by."""
+    facing: float = 180.0
+    """Most degrees a person is turned away from the viewer; below 180 nobody is seen from behind."""
 
 
 @dataclass

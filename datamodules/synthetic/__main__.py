@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--max-people", type=int, default=defaults.max_people)
     parser.add_argument("--min-height", type=float, default=defaults.min_height, help="fraction of the image")
+    parser.add_argument("--facing", type=float, default=defaults.facing, help="most degrees turned away")
     given = parser.parse_args(arguments)
     if given.worker:
         folder, config, worker, workers = given.worker
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
             pass
         return
     config = RenderedConfig(
-        given.train_images, given.val_images, given.size, given.seed, given.max_people, given.min_height
+        given.train_images, given.val_images, given.size, given.seed, given.max_people, given.min_height, given.facing
     )
     if given.sheet:
         sheet = draw_sheet(given.columns, given.rows, config)
@@ -60,7 +61,9 @@ def draw_sheet(columns: int, rows: int, config: RenderedConfig) -> np.ndarray:
     index = 0
     while len(pictures) < columns * rows:
         rng = np.random.default_rng([config.seed, 2, index])
-        scene = render_scene(rng, config.size, max_people=config.max_people, min_height=config.min_height)
+        scene = render_scene(
+            rng, config.size, max_people=config.max_people, min_height=config.min_height, facing=config.facing
+        )
         index += 1
         people = [person for person in scene.people if person.visibility.any()]
         if people:

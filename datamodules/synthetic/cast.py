@@ -56,9 +56,17 @@ def sample_stage(rng: np.random.Generator) -> Stage:
 
 
 def sample_cast(
-    rng: np.random.Generator, size: int, horizon: float, max_people: int = 6, min_height: float = 0.0
+    rng: np.random.Generator,
+    size: int,
+    horizon: float,
+    max_people: int = 6,
+    min_height: float = 0.0,
+    facing: float = 180.0,
 ) -> list[Actor]:
-    """People on the floor, from far to near: ``max_people`` at most, ``min_height`` of ``size`` tall at least."""
+    """People on the floor, from far to near: ``max_people`` at most, ``min_height`` of ``size`` tall at least.
+
+    Below 180, ``facing`` is the most degrees they are turned away from the viewer.
+    """
     eye_level = rng.uniform(0.62, 1.1)  # the camera's height in standing heights
     count = min(choose(rng, [0.04, 0.3, 0.26, 0.17, 0.11, 0.07, 0.05]), max_people)
     base = math.exp(rng.uniform(math.log(0.38), math.log(1.25))) * (1.0 if count < 3 else 0.78)
@@ -79,7 +87,7 @@ def sample_cast(
         places.append(float(x))
         foot = horizon + height * eye_level * rng.uniform(0.92, 1.08)
         foot = min(foot, size * 0.98) if height < 0.6 * size and rng.random() < 0.8 else foot
-        actor = sample_actor(rng, height, x * size, foot)
+        actor = sample_actor(rng, height, x * size, foot, facing)
         cast.append(actor._replace(height=max(height, min_height * size / actor.body.stature)))
     if count and min_height == 0 and rng.random() < 0.1:
         height = rng.uniform(0.06, 0.16) * size
@@ -94,12 +102,13 @@ def _freest(options: np.ndarray, places: list[float]) -> float:
     return float(options[int(distances.argmax())])
 
 
-def sample_actor(rng: np.random.Generator, height: float, x: float, foot: float) -> Actor:
+def sample_actor(rng: np.random.Generator, height: float, x: float, foot: float, facing: float = 180.0) -> Actor:
     body = sample_body(rng)
     kind = choose(rng, [0.5, 0.11, 0.11, 0.13, 0.15])  # front, profiles, back, any
     heading = [rng.normal(0, 32), rng.normal(-80, 18), rng.normal(80, 18), rng.normal(180, 32), rng.uniform(-180, 180)]
+    turned = heading[kind] if facing >= 180 else np.clip(heading[0], -facing, facing)
     look = sample_look(rng, childhood=body.stature < 0.85)
-    return Actor(body, sample_pose(rng), look, float(heading[kind]), height, float(x), float(foot))
+    return Actor(body, sample_pose(rng), look, float(turned), height, float(x), float(foot))
 
 
 def enter(actor: Actor, stage: Stage, size: int) -> tuple[Rig, Camera]:

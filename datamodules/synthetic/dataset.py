@@ -26,7 +26,7 @@ try:
 except ImportError:  # not on Windows; the rename at the end keeps concurrent writers apart there
     fcntl = None  # type: ignore[assignment]
 
-VERSION = 4
+VERSION = 5
 """Raised with every change of the pictures, so that no cache is mistaken for another."""
 SPLITS = ("train2017", "val2017")
 _JPEG_QUALITY = 92
@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 
 def rendered_root(config: RenderedConfig) -> Path:
     """Where the dataset of a configuration is kept: below ``$POSE_DATA``, else ``data`` in the current folder."""
-    cast = f"{config.max_people}p{round(100 * config.min_height)}"
+    cast = f"{config.max_people}p{round(100 * config.min_height)}f{round(config.facing)}"
     name = f"{config.size}-{config.train_images}-{config.val_images}-{config.seed}-{cast}-v{VERSION}"
     return Path(os.environ.get("POSE_DATA") or "data") / "rendered" / name
 
@@ -89,6 +89,8 @@ def _check(config: RenderedConfig) -> None:
             raise ValueError(f"data.rendered.{key}: {getattr(config, key)}, expected at least {least}")
     if not 0 <= config.min_height <= 1:
         raise ValueError(f"data.rendered.min_height: {config.min_height}, expected a fraction of the image, 0 to 1")
+    if not 0 <= config.facing <= 180:
+        raise ValueError(f"data.rendered.facing: {config.facing}, expected degrees, 0 to 180")
 
 
 def _marker(config: RenderedConfig) -> dict[str, Any]:
@@ -178,7 +180,9 @@ def render_share(folder: Path, config: RenderedConfig, worker: int, workers: int
             rng = np.random.default_rng([config.seed, number, index])
             path = folder / split / f"{image_id:012d}.jpg"
             with _one_thread():
-                scene = render_scene(rng, config.size, max_people=config.max_people, min_height=config.min_height)
+                scene = render_scene(
+                    rng, config.size, max_people=config.max_people, min_height=config.min_height, facing=config.facing
+                )
                 if not cv2.imwrite(str(path), scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
                     raise OSError(f"{path}: could not be written")
             labels = [annotation_of(person, image_id, image_id * 100 + k) for k, person in enumerate(scene.people)]

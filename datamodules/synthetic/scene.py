@@ -46,13 +46,16 @@ class Scene(NamedTuple):
     people: list[Person]
 
 
-def render_scene(rng: np.random.Generator, size: int, *, max_people: int = 6, min_height: float = 0.0) -> Scene:
+def render_scene(
+    rng: np.random.Generator, size: int, *, max_people: int = 6, min_height: float = 0.0, facing: float = 180.0
+) -> Scene:
     """Render a random scene of ``size`` x ``size`` pixels; the same state of ``rng`` gives the same scene.
 
     Args:
         max_people: people placed on the floor, at most.
         min_height: least standing height of a person, as a fraction of ``size``; above 0 nobody stands far off, neither
             crowds nor blurred passers-by.
+        facing: most degrees a person is turned away from the viewer.
     """
     stage = sample_stage(rng)
     horizon = float(rng.uniform(0.3, 0.55)) * size
@@ -61,7 +64,7 @@ def render_scene(rng: np.random.Generator, size: int, *, max_people: int = 6, mi
     add_distractors(rng, canvas, horizon * SUPERSAMPLE)
     if place.is_open and min_height == 0 and rng.random() < 0.13:
         paint_crowd(rng, canvas, stage, horizon)
-    people = play(canvas, stage, sample_cast(rng, size, horizon, max_people, min_height), rng)
+    people = play(canvas, stage, sample_cast(rng, size, horizon, max_people, min_height, facing), rng)
     return Scene(_developed(rng, canvas.picture()), people)
 
 

@@ -109,7 +109,7 @@ def test_an_interrupted_run_leaves_no_dataset_and_the_next_one_clears_up(tmp_pat
 
 def test_cache_location(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("POSE_DATA", raising=False)
-    name = f"96-36-12-3-6p0-v{VERSION}"
+    name = f"96-36-12-3-6p0f180-v{VERSION}"
     assert rendered_root(CONFIG) == Path("data/rendered") / name
     monkeypatch.setenv("POSE_DATA", str(tmp_path))
     assert rendered_root(CONFIG) == tmp_path / "rendered" / name

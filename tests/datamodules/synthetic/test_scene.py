@@ -282,3 +282,13 @@ def test_a_standing_person_is_as_tall_as_asked() -> None:
     rows = np.flatnonzero(person.mask.any(axis=1))
     assert rows[-1] + 1 - rows[0] == pytest.approx(100, rel=0.07)
     assert rows[-1] + 1 == pytest.approx(120, abs=2)
+
+
+def test_facing_bounds_how_far_people_turn_away() -> None:
+    def headings(facing: float) -> list[float]:
+        casts = [sample_cast(np.random.default_rng([5, seed]), SIZE, 50.0, facing=facing) for seed in range(40)]
+        return [abs(actor.heading) for cast in casts for actor in cast]
+
+    assert max(headings(30.0)) == 30.0
+    assert min(headings(30.0)) < 10.0
+    assert max(headings(180.0)) > 120.0
