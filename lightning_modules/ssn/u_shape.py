@@ -22,8 +22,14 @@ def convolution(inputs: int, outputs: int, size: int) -> nn.Sequential:
 
 
 def heatmap_convolution(inputs: int, num_keypoints: int) -> nn.Sequential:
-    """3×3 convolution and batch normalisation: the last layer of every predictor."""
-    return nn.Sequential(nn.Conv2d(inputs, num_keypoints, 3, padding=1, bias=False), nn.BatchNorm2d(num_keypoints))
+    """3×3 convolution and batch normalisation: the last layer of every predictor.
+
+    # choice: the normalisation's scale starts at 0.1, near the spread of the target. At 1 the first heatmaps are noise
+    # of variance 1, and hundreds of steps go by before they are better than nothing.
+    """
+    norm = nn.BatchNorm2d(num_keypoints)
+    nn.init.constant_(norm.weight, 0.1)
+    return nn.Sequential(nn.Conv2d(inputs, num_keypoints, 3, padding=1, bias=False), norm)
 
 
 def early_stage_predictor(kind: EarlyPredictor, channels: int, num_keypoints: int) -> nn.Sequential:
