@@ -58,7 +58,11 @@ class Jobs:
         try:
             busy = [job for job in self.jobs if not self._attempt(job, states)]
             for job in busy:
+                told = False
                 while not self._attempt(job, states):
+                    if not told:
+                        self.say(f"{job.name}: waiting for {holder(job.directory / 'run.lock') or 'another process'}")
+                    told = True
                     time.sleep(POLL_SECONDS)
         except Stopped:
             pass

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -237,31 +238,92 @@ def test_a_sweep_runs_each_row_under_each_seed(plan: Any, tmp_path: Path, toy_ta
     assert "optimizer.lr=0.1" in options.overrides
 
 
-def test_a_failed_run_is_listed_with_its_log_and_stops_nothing(
-    plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = tmp_path / "runner.py"
-    script.write_text(
-        "import json, pathlib, sys\n"
-        "name = sys.argv[sys.argv.index('--name') + 1]\n"
-        "root = next(word for word in sys.argv if word.startswith('output.root=')).split('=')[1]\n"
-        "folder = pathlib.Path(root) / 'toy' / name\n"
-        "if 'near' in name: sys.exit('error: the loss is NaN')\n"
-        "(folder / 'config.yaml').write_text((folder.parent / 'far.yaml').read_text())\n"
-        "(folder / 'result.json').write_text('{}')\n"
-    )
-    monkeypatch.setattr(jobs_module, "RUNNER", (sys.executable, str(script)))
+@pytest.fixture
+def pretend(tmp_path: Path, toy_table: Any, monkeypatch: pytest.MonkeyPatch):
+    """``pretend(code)`` puts a program in the place of ``experiments.run``: a folder's results come from ``give``."""
     table = find_table("toy", "1")
-    far = make_jobs(table, list(table.ours), [0], None, [f"output.root={tmp_path}/runs"])[1]
-    far.directory.parent.mkdir(parents=True)
-    (far.directory.parent / "far.yaml").write_text(yaml.safe_dump(config_of(far)))
+    jobs = make_jobs(table, list(table.ours), [0], None, [f"output.root={tmp_path}/runs"])
+    store = jobs[0].directory.parent
+    store.mkdir(parents=True)
+    for job in jobs:
+        (store / f"{job.row.slug}.yaml").write_text(yaml.safe_dump(config_of(job)))
+
+    def use(code: str) -> Path:
+        script = tmp_path / "runner.py"
+        script.write_text(
+            "import pathlib, signal, sys, time\n"
+            "name = sys.argv[sys.argv.index('--name') + 1]\n"
+            f"store = pathlib.Path({str(store)!r})\n"
+            "folder = store / name\n"
+            "def give():\n"
+            "    config = store / (name.removeprefix('table1-').removesuffix('-seed0') + '.yaml')\n"
+            "    (folder / 'config.yaml').write_text(config.read_text())\n"
+            "    (folder / 'result.json').write_text('{}')\n" + code
+        )
+        monkeypatch.setattr(jobs_module, "RUNNER", (sys.executable, str(script)))
+        return store
+
+    return use
+
+
+def test_a_failed_run_is_listed_with_its_log_and_stops_nothing(plan: Any, pretend: Any) -> None:
+    store = pretend("if 'near' in name: sys.exit('error: the loss is NaN')\ngive()\n")
     code, out, _ = plan("--no-probe")
-    log = tmp_path / "runs" / "toy" / "table1-near-seed0" / "log.txt"
+    log = store / "table1-near-seed0" / "log.txt"
     assert code == 1
     assert f"[1/2] table1-near-seed0: failed (the loss is NaN), log in {log}" in out
     assert "[2/2] table1-far-away-seed0: finished in" in out
     assert "1 of 2 runs finished" in out
     assert log.read_text() == "error: the loss is NaN\n"
+
+
+def test_a_row_that_another_process_holds_is_left_for_the_end(
+    plan: Any, pretend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = pretend("give()\n")
+    monkeypatch.setattr(jobs_module, "POLL_SECONDS", 0.05)
+    held = store / "table1-near-seed0" / "ablate.lock"
+    held.parent.mkdir()
+    with held.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        release = threading.Timer(2.0, fcntl.flock, (lock, fcntl.LOCK_UN))
+        release.start()
+        code, out, _ = plan("--no-probe")
+        release.join()
+    assert code == 0
+    steps = [line for line in out.splitlines() if "finished in" in line or "waiting for" in line]
+    assert [step.split(":")[0] for step in steps] == [
+        "[2/2] table1-far-away-seed0",
+        "table1-near-seed0",
+        "[1/2] table1-near-seed0",
+    ]
+
+
+def test_ctrl_c_is_passed_on_and_nothing_is_started_after_it(plan: Any, pretend: Any) -> None:
+    store = pretend(
+        "def stop(*_):\n"
+        "    (folder / 'last.ckpt').write_bytes(b'')\n"
+        "    give()\n"
+        "    (folder / 'result.json').unlink()\n"
+        "    sys.exit(130)\n"
+        "signal.signal(signal.SIGINT, stop)\n"
+        "(folder / 'started').touch()\n"
+        "time.sleep(60)\n"
+    )
+
+    def interrupt() -> None:
+        wait_for((store / "table1-near-seed0" / "started").exists, "run")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    code, out, _ = plan("--no-probe")
+    thread.join()
+    assert code == 130
+    assert "stopping: the run in progress writes its checkpoint" in out
+    assert "stopped with 0 of 2 runs finished; the same command goes on" in out
+    assert (store / "table1-near-seed0" / "last.ckpt").exists()
+    assert not (store / "table1-far-away-seed0").exists()
 
 
 def wait_for(condition: Any, what: str, seconds: float = 900) -> None:
