@@ -130,8 +130,8 @@ def point_pairs(skeleton: Skeleton) -> tuple[tuple[str, str], ...]:
 def study_offsets(study: Study) -> list[dict[str, Any]]:
     """Fig. 5a: ``offsets.png`` (where maps are shifted), and a record of every module.
 
-    ``share_near_whole``: of the offsets' components those within 0.1 of a whole number, by chance 0.2. The paper sees
-    them align with the grid.
+    ``offsets`` and ``mean_length`` are pixels of the module's map; ``share_near_whole`` is the share of the offsets'
+    components within 0.1 of a whole number, 0.2 by chance. The paper sees them align with the grid.
     """
     crop = study.crops[:1]
     records: list[dict[str, Any]] = []
@@ -143,7 +143,7 @@ def study_offsets(study: Study) -> list[dict[str, Any]]:
         record = {"fsm": number, "map_hw": [height, width], "stride": stride, "channels": module.reduce.out_channels}
         if (offsets := learned_offsets(module)) is not None:
             nearness = (offsets - offsets.round()).abs() < 0.1
-            record["mean_length_px"] = round(float(offsets.norm(dim=1).mean()), 4)
+            record["mean_length"] = round(float(offsets.norm(dim=1).mean()), 4)
             record["share_near_whole"] = round(float(nearness.float().mean()), 4)
             record["offsets"] = _rounded(offsets).tolist()
             title = f"FSM{number}: {len(offsets)} on {height}×{width}"

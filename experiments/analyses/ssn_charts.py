@@ -99,9 +99,9 @@ def draw_contributions(file: Path, counts: Mapping[str, Sequence[int]], joints: 
                 bars = axis.bar(places + shift, counts[kind], width, color=colors[index], label=names[kind])
                 axis.bar_label(bars, fontsize=7, padding=1)
             axis.set_ylabel("channels")
-            axis.margins(x=0.01, y=0.16)
+            axis.margins(x=0.01, y=0.1)
             axis.spines[["top", "right"]].set_visible(False)
-            axis.legend(frameon=False, fontsize=9, loc="upper right", ncols=2)
+            axis.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
         axes[-1].set_xticks(places, [_words(joint) for joint in joints], rotation=40, ha="right", fontsize=9)
         figure.suptitle(f"{title}: channels with scores above {THRESHOLD}", fontsize=11)
 

@@ -57,7 +57,7 @@ def test_a_checkpoint_gets_its_figures(checkpoint, tmp_path):
     for number, (record, learned) in enumerate(zip(numbers["modules"], offsets, strict=True), 1):
         assert (record["fsm"], record["map_hw"], record["stride"]) == (number, [16, 16], 4)
         assert record["offsets"] == pytest.approx(learned.numpy(), abs=1e-4)
-        assert record["mean_length_px"] == pytest.approx(float(learned.norm(dim=1).mean()), abs=1e-3)
+        assert record["mean_length"] == pytest.approx(float(learned.norm(dim=1).mean()), abs=1e-3)
     contributions = numbers["contributions"]
     assert (contributions["fsm"], contributions["crops"]) == (2, 2)
     for kind, channels in (("shifted", 16), ("non_local", 256), ("inputs", 256), ("attention", 16)):
