@@ -55,7 +55,7 @@ def store_arrays(key: str, arrays: Mapping[str, NDArray]) -> bool:
         return False
     try:
         with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, **dict(arrays))
+            np.savez(file, **dict(arrays))  # type: ignore[arg-type]
         os.replace(name, folder / f"{key}.npz")
     except OSError:
         with suppress(OSError):

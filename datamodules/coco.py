@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from datamodules.collate import Collate
 from datamodules.config import DataConfig, Resize, View
 from datamodules.contracts import PoseBatch
+from datamodules.host_memory import keep_freed_memory
 from datamodules.image_dataset import ImageDataset
 from datamodules.sampler import EpochSampler
 from datamodules.selection import annotation_file, count_faults, training_annotations, validation_annotations
@@ -194,8 +195,9 @@ def normalize(images: Tensor, input_hw: Tensor, mean: Tensor, std: Tensor) -> Te
 
 
 def start_worker(worker: int) -> None:
-    """OpenCV keeps to one thread in each worker; pipelines draw differently in each worker and epoch."""
+    """OpenCV keeps to one thread, and memory is kept; pipelines draw differently in each worker and epoch."""
     cv2.setNumThreads(0)
+    keep_freed_memory()
     info = get_worker_info()
     if info is not None:
         pipeline = info.dataset.pipeline  # type: ignore[attr-defined]

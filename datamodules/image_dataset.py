@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ class Sample(NamedTuple):
     """One sample before collation: the fields of ``PoseBatch`` without the letter B, and without padding."""
 
     image: Tensor
-    """u8 [3, h, w], RGB."""
+    """u8 [3, h, w], RGB; in memory [h, w, 3], as it was decoded."""
     persons: Persons
     ignore: Tensor
     """bool [ceil(h / 4), ceil(w / 4)]."""
@@ -118,7 +117,7 @@ class ImageDataset(Dataset[Sample]):
         has_area = (people.boxes[:, 2:] > people.boxes[:, :2]).all(axis=1)
         kept = np.flatnonzero(has_area & ~self.annotations.is_crowd[rows])
         return Sample(
-            image=torch.from_numpy(_planes(image)),
+            image=torch.from_numpy(image).permute(2, 0, 1),
             persons=Persons(
                 keypoints=torch.from_numpy(people.keypoints[kept]),
                 visibility=torch.from_numpy(people.visibility[kept]),
@@ -170,13 +169,6 @@ class ImageDataset(Dataset[Sample]):
         for mask, row in zip(masks, rows.tolist(), strict=True):
             mask[:] = self.annotations.segments.draw(row, original_hw, matrix, mask.shape)
         return torch.from_numpy(masks)
-
-
-def _planes(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """u8 [h, w, 3] -> [3, h, w], contiguous; five times faster than a transposed copy."""
-    planes = np.empty((3, *image.shape[:2]), dtype=np.uint8)
-    cv2.split(image, list(planes))
-    return planes
 
 
 def _quarter(hw: tuple[int, int]) -> tuple[int, int]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from experiments.benchmarks.measuring import Line, Setting
 from lightning_modules.inspose.kp_net import KPNetShape, apply_kp_nets, split_parameters
 from lightning_modules.inspose.locations import FEATURE_STRIDE, cell_centers
 
@@ -71,6 +73,19 @@ def sample(instances: int, height: int, width: int) -> tuple[Tensor, Tensor, Ten
         torch.rand(1, instances, 2, generator=generator) * size,
         torch.full((1, instances), 64.0),
     )
+
+
+@torch.no_grad()
+def lines(setting: Setting, height: int = 100, width: int = 168) -> list[Line]:
+    """One line per number of people."""
+    found = []
+    for count in (10, 64, 200, 500) if setting.full else (64,):
+        arguments = [tensor.to(setting.device) for tensor in sample(count, height, width)]
+        times = setting.race({name: partial(form, *arguments) for name, form in FORMS.items()}, repeats=3)
+        loop_ms, grouped_ms, ours_ms = times.values()
+        note = "naive: a loop over people; peer: one grouped convolution (CondInst)"
+        found.append(Line(f"KP-Nets, {count} people", ours_ms, loop_ms, grouped_ms, asked=2.0, note=note))
+    return found
 
 
 @torch.no_grad()

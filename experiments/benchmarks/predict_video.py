@@ -23,6 +23,7 @@ import torch
 from datamodules.image_dataset import Sample
 from datamodules.skeleton import COCO
 from datamodules.synthetic.scene import render_scene
+from experiments.benchmarks.measuring import Line, Setting
 from experiments.config import RunConfig, compose
 from experiments.prediction.inputs import Source, find_sources, read_pictures
 from experiments.prediction.outputs import Writer
@@ -129,6 +130,18 @@ def measure(folder: Path, frames: int, config: RunConfig, batch_size: int) -> Me
     after = model_alone(estimator, batches)
     thirds = [max(part.tolist()) for part in np.array_split(np.array(watched.memory), 3)]
     return Measured(2 * frames / (before + after), frames / turned, outcome.images_per_s, thirds)
+
+
+def lines(setting: Setting) -> list[Line]:
+    """Wall time per frame: what overlaps cannot be told from processor time."""
+    config = compose("inspose", "demo", ["model.score_threshold=0.005", "model.max_candidates=20"])
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(Path(folder), 300 if setting.full else 40, config, 4)
+    alone, turned, overlapped = (1e3 / rate for rate in found[:3])
+    note = (
+        "wall time; naive: reading, computing, drawing in turn; limit: the model alone (a CPU's, whatever the device)"
+    )
+    return [Line("video, per frame", overlapped, turned, limit=alone, against="limit", asked=0.9, note=note)]
 
 
 def main(frames: int = 300, batch_size: int = 4, *overrides: str) -> Measured:

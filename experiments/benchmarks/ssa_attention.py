@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from experiments.benchmarks.measuring import Line, Setting
 from lightning_modules.ssa.attention import Encoder, attention_rows, position_embedding
 
 WIDTH, LAYERS, ROWS = 192, 6, 136
@@ -97,6 +98,24 @@ def measure(side: int, repeats: int) -> None:
         print(f"{side * side:5d} {name:>13} {1e3 * figures[-1][0]:8.0f} {kept / 1e6:22.0f}")
     (slow, much), (fast, little) = figures
     print(f"{side * side:5d} {'ratio':>13} {slow / fast:7.1f}x {much / little:21.1f}x")
+
+
+def lines(setting: Setting, side: int = 40) -> list[Line]:
+    """Forward and backward of one picture, and the bytes kept between them."""
+    torch.manual_seed(0)
+    features = torch.randn(1, WIDTH, side, side, device=setting.device)
+    cells = torch.randint(0, side * side, (1, ROWS), device=setting.device)
+    full = FullWeights().train().to(setting.device)
+    asked = Encoder(LAYERS, WIDTH, 2 * WIDTH, 1, 0.1).train().to(setting.device)
+    runs = {"full": partial(naive, full, features, cells), "ours": partial(ours, asked, features, cells)}
+    times = setting.race({name: lambda run=run: run().backward() for name, run in runs.items()}, repeats=3)
+    kept = [kept_for_backward(runs["full"], full) / 1e6, kept_for_backward(runs["ours"], asked) / 1e6]
+    note = "naive: every layer's full weights, as nn.MultiheadAttention gives them"
+    name = f"SSA attention rows, {side * side} tokens"
+    return [
+        Line(f"{name}, forward + backward", times["ours"], times["full"], asked=1.0, note=note),
+        Line(f"{name}, memory", kept[1], kept[0], unit="MB", asked=2.0, note="kept for the backward pass"),
+    ]
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from datamodules.skeleton import COCO
+from experiments.benchmarks.measuring import Line, Setting
 from lightning_modules.ssa.grouping import Candidates, body_first, part_first, part_order, search_paths
 
 THRESHOLD = 0.0025
@@ -102,6 +103,23 @@ def seconds(run: Callable[[], object], *, at_least: float = 0.5, repeats: int = 
         run()
         times.append(time.process_time() - start)
     return float(np.median(times))
+
+
+def lines(setting: Setting) -> list[Line]:
+    """Both groupings of crowds; on the host whatever the device."""
+    order, paths, found = part_order(COCO), search_paths(COCO), []
+    host = setting._replace(device="cpu")
+    for people in (5, 10, 30) if setting.full else (10,):
+        candidates = scene(people)
+        forms = {
+            "part-first": (partial(part_first, candidates, order, threshold=THRESHOLD), plain_part_first, order),
+            "body-first": (partial(body_first, candidates, paths, threshold=THRESHOLD), plain_body_first, paths),
+        }
+        for name, (fast, plain, route) in forms.items():
+            times = host.race({"ours": fast, "loops": partial(plain, candidates, route)})  # type: ignore[operator]
+            label = f"SSA {name} grouping, {people} people"
+            found.append(Line(label, times["ours"], times["loops"], asked=3.0, note="naive: sums made one by one"))
+    return found
 
 
 def main() -> None:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
+from experiments.benchmarks.measuring import Line, Setting
 from lightning_modules.ssn.translation import translate
 
 Form = Callable[[Tensor, Tensor], Tensor]
@@ -110,6 +112,41 @@ def measure(form: Form | None, maps: Tensor, shift_channels: int, repeats: int, 
         loss.backward()
         times.append(time.process_time() - start)
     return min(times), sum(kept.values())
+
+
+def lines(
+    setting: Setting, batch: int = 2, channels: int = 256, shift_channels: int = 512, side: int = 64
+) -> list[Line]:
+    """The module's forward and backward pass, and the bytes kept between them."""
+    maps = torch.rand(batch, channels, side, side * 3 // 4, device=setting.device, requires_grad=True)
+    chosen = ("none", "rows copied (ours)", "grid per channel")
+    modules = {name: Module(FORMS[name], channels, shift_channels).to(setting.device) for name in chosen}
+
+    def step(module: Module) -> None:
+        with setting.autocast():
+            loss = module(maps).float().square().mean()
+        loss.backward()
+
+    times = setting.race({name: partial(step, module) for name, module in modules.items()}, repeats=3)
+    none, ours, grid = (times[name] for name in chosen)
+    kept = {
+        name: measure(FORMS[name], maps.detach()[:1].cpu().requires_grad_(), shift_channels, 1, False)[1] / 1e6
+        for name in chosen
+    }
+    note = "naive: grid_sample with the channels as its batch; limit: the module without any shift"
+    memory = "kept for the backward pass, fp32, one picture; columns as above"
+    return [
+        Line("SSN shift, forward + backward", ours, grid, limit=none, asked=1.5, note=note),
+        Line(
+            "SSN shift, memory",
+            kept[chosen[1]],
+            kept[chosen[2]],
+            limit=kept[chosen[0]],
+            unit="MB",
+            asked=1.0,
+            note=memory,
+        ),
+    ]
 
 
 def main(batch: int = 4, channels: int = 256, shift_channels: int = 512, side: int = 64, repeats: int = 4) -> None:

@@ -63,3 +63,20 @@ def test_least_size_and_no_padding():
     assert exact.images.shape == (1, 3, 64, 32)
     assert not exact.ignore.any()
     assert Collate(pad_multiple=1)([sample(7, 5, 1, 0)]).ignore.shape == (1, 2, 2)
+
+
+def test_pixels_side_by_side_become_planes():
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(33, 50), (1, 1), (20, 70), (7, 1), (64, 96)]
+    pixels = [torch.randint(0, 256, (*shape, 3), generator=generator, dtype=torch.uint8) for shape in shapes]
+    views = [
+        sample(*shape, 0, n)._replace(image=image.permute(2, 0, 1))
+        for n, (shape, image) in enumerate(zip(shapes, pixels, strict=True))
+    ]
+    planes = [view._replace(image=view.image.contiguous()) for view in views]
+    batch = Collate(pad_multiple=32)(views)
+    assert batch.images.is_contiguous()
+    assert batch.images.equal(Collate(pad_multiple=32)(planes).images)
+    for row, image, (height, width) in zip(batch.images, pixels, shapes, strict=True):
+        assert row[:, :height, :width].permute(1, 2, 0).equal(image)
+        assert row.sum() == image.sum()

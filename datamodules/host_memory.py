@@ -1,0 +1,35 @@
+"""Memory of the host: kept by a process that will soon ask for as much again, and shared by workers."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+_LARGEST_ON_HEAP = 32 << 20
+_KEPT = 512 << 20
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep freed memory, at most 512 MiB at the heap's top; whether it can (glibc alone).
+
+    A picture of a few MB is by default given back to the system when freed. The next one's pages are then new, and to
+    have them mapped and zeroed takes longer than to resize or copy the picture.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST_ON_HEAP) and mallopt(_TRIM_THRESHOLD, _KEPT))
+
+
+def zeros_for_trainer(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Zeros, in a DataLoader's worker in memory that the trainer shares: a batch made there is not copied again."""
+    if get_worker_info() is None:
+        return torch.zeros(shape, dtype=dtype)
+    count = torch.Size(shape).numel() * dtype.itemsize
+    storage = torch.UntypedStorage._new_shared(count)  # as torch's own collate does; the system zeroes it
+    return torch.empty(0, dtype=dtype).set_(storage, 0, shape)

@@ -1,0 +1,166 @@
+"""From a file to a batch, per sample, beside decoding the same photographs and nothing else.
+
+    python -m experiments.benchmarks.data_path
+
+Reading, checking, decoding, warping and collating on one core, as a DataLoader's worker does it. The limit reads and
+decodes the same files with the same decoder. Naive is the pipeline as most repositories have it: one albumentations
+operation after the other, keypoints and all, and pixels normalised to floats in the worker.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import albumentations as A
+import cv2
+import numpy as np
+import torch
+
+from datamodules.annotations import Annotations, read_annotations
+from datamodules.collate import Collate
+from datamodules.config import AugmentationConfig, DataConfig, Resize, View
+from datamodules.host_memory import keep_freed_memory
+from datamodules.image_dataset import ImageDataset
+from datamodules.selection import annotation_file
+from datamodules.skeleton import COCO
+from datamodules.views import build_dataset
+from experiments.benchmarks.measuring import Line, Setting
+
+FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+TURNED = AugmentationConfig(flip=0.5, rotation=40.0, scale=[0.7, 1.3])
+ASKED = 0.85
+CORES = 16
+
+
+class Case(NamedTuple):
+    name: str
+    config: DataConfig
+    train: bool
+    batch: int
+    why: str
+    """What keeps it from the limit."""
+
+
+CASES = (
+    Case(
+        "800/1333",
+        DataConfig(size=800, max_size=1333, train_size=[640, 800]),
+        False,
+        2,
+        "a photograph of 0.3 megapixels becomes 0.9: to enlarge it and part its colours costs as much as decoding",
+    ),
+    Case("640² letterbox", DataConfig(resize=Resize.letterbox, size=640), False, 8, "enlarged by a third"),
+    Case(
+        "640² augmented",
+        DataConfig(resize=Resize.crop, size=640, augmentation=TURNED),
+        True,
+        8,
+        "OpenCV 5's warpAffine on 640² pixels takes as long as decoding",
+    ),
+    Case("crop 256×192", DataConfig(view=View.person), False, 16, "a dozen small steps in Python for a small crop"),
+    Case("crop 256×192 augmented", DataConfig(view=View.person, augmentation=TURNED), True, 16, "as above"),
+)
+
+
+def photographs(setting: Setting, folder: Path, count: int) -> Annotations:
+    """People in real photographs where ``setting.data`` has them, else rendered, at COCO's size, into ``folder``."""
+    root = setting.data
+    if root is None:
+        from datamodules.config import RenderedConfig
+        from datamodules.synthetic import make_dataset
+
+        root = folder / "rendered"
+        make_dataset(root, RenderedConfig(train_images=1, val_images=count, size=544), progress=False)
+    found = read_annotations(annotation_file(root, "val2017"), root / "val2017", COCO)
+    return found.select(np.flatnonzero(found.labelled_per_image > 0)[:count])
+
+
+def decode(files: list[Path]) -> None:
+    for file in files:
+        cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), FLAGS)
+
+
+def ours(dataset: ImageDataset, numbers: range, collate: Collate, batch: int) -> None:
+    for start in range(numbers.start, numbers.stop, batch):
+        collate([dataset[number] for number in range(start, min(start + batch, numbers.stop))])
+
+
+def one_after_the_other(case: Case) -> A.Compose:
+    """The case as albumentations' own operations."""
+    config, drawn = case.config, case.config.augmentation
+    hw = (config.crop_size[0], config.crop_size[1]) if config.view is View.person else (config.size, config.size)
+    if config.resize is Resize.shorter_side and config.view is View.image:
+        resize = [A.SmallestMaxSize(config.size)]
+    else:
+        resize = [A.LongestMaxSize(max_size_hw=hw), A.PadIfNeeded(*hw)]
+    turned = (
+        [A.HorizontalFlip(p=0.5), A.Affine(scale=tuple(drawn.scale), rotate=(-40, 40), p=1.0)] if case.train else []
+    )
+    keypoints = A.KeypointParams("xy", remove_invisible=False)
+    return A.Compose([*resize, *turned, A.Normalize()], keypoint_params=keypoints)
+
+
+def naive(dataset: ImageDataset, files: list[Path], numbers: list[int], pipeline: A.Compose, batch: int) -> None:
+    annotations, images = dataset.annotations, []
+    for file, number in zip(files, numbers, strict=True):
+        photograph = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+        rows = annotations.people(number)
+        if isinstance(dataset.config.view, View) and dataset.config.view is View.person:
+            x0, y0, x1, y1 = annotations.boxes[rows][0].astype(int)
+            photograph = photograph[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+        drawn = pipeline(image=photograph, keypoints=annotations.keypoints[rows].reshape(-1, 2))
+        images.append(torch.from_numpy(drawn["image"].transpose(2, 0, 1)).contiguous())
+    for start in range(0, len(images), batch):
+        part = images[start : start + batch]
+        torch.stack([torch.nn.functional.pad(image, _padding(image, part)) for image in part])
+
+
+def _padding(image: torch.Tensor, part: list[torch.Tensor]) -> tuple[int, int, int, int]:
+    height, width = (max(other.shape[side] for other in part) for side in (1, 2))
+    return 0, width - image.shape[2], 0, height - image.shape[1]
+
+
+def measure(case: Case, annotations: Annotations, setting: Setting, most: int) -> Line:
+    dataset = build_dataset(annotations, case.config, COCO, train=case.train)
+    count = min(len(dataset), most)
+    is_person = case.config.view is View.person
+    numbers = [int(number) for number in dataset.people.image[:count]] if is_person else list(range(count))  # type: ignore[attr-defined]
+    files = [annotations.path(number) for number in numbers]
+    collate = Collate(32, case.config.size if case.config.resize is not Resize.shorter_side and not is_person else 0)
+    runs = {
+        "decode": partial(decode, files),
+        "ours": partial(ours, dataset, range(count), collate, case.batch),
+        "naive": partial(naive, dataset, files, numbers, one_after_the_other(case), case.batch),
+    }
+    limit, mine, plain = (value / count for value in setting.race(runs, repeats=3, budget=8.0).values())
+    note = (
+        f"{1e3 / mine:.0f} images/s per core, {CORES} cores {CORES * 1e3 / mine:.0f}; limit: decoding alone; {case.why}"
+    )
+    return Line(f"data, {case.name}", mine, plain, limit=limit, against="limit", asked=ASKED, note=note)
+
+
+def lines(setting: Setting, cases: tuple[Case, ...] = CASES, most: int = 24) -> list[Line]:
+    """One line per case; on the host whatever the device."""
+    host = setting._replace(device="cpu")
+    keep_freed_memory()
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            annotations = photographs(setting, Path(folder), most if setting.data else min(most, 8))
+            return [measure(case, annotations, host, 4 * most if setting.full else most) for case in cases]
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def main() -> None:
+    print(f"{'ms per sample':>24}{'decoding':>10}{'ours':>8}{'naive':>8}{'decoding / ours':>17}")
+    for line in lines(Setting(data=None)):
+        print(f"{line.name:>24}{line.limit:10.2f}{line.ours:8.2f}{line.naive:8.2f}{line.ratio:17.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Graph-PCNN's guided points and the features there, for a whole batch, against joint by joint.
+
+    python -m experiments.benchmarks.guided_points
+
+32 crops of 17 keypoints on maps of 64×48, 108 points each in the paper's proportion, and 128 feature channels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from experiments.benchmarks.measuring import Line, Setting
+from lightning_modules.graph_pcnn.config import Config
+from lightning_modules.graph_pcnn.guided_points import GuidedPointSampler, features_at
+
+HEIGHT, WIDTH, CHANNELS = 64, 48, 128
+
+
+def sample(crops: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Heatmaps [B, K, h, w], targets [B, K, 2], which are labelled [B, K], and features [B, C, h, w]."""
+    generator = torch.Generator().manual_seed(0)
+    return (
+        torch.rand(crops, 17, HEIGHT, WIDTH, generator=generator),
+        torch.rand(crops, 17, 2, generator=generator) * torch.tensor([WIDTH - 1.0, HEIGHT - 1.0]),
+        torch.rand(crops, 17, generator=generator) < 0.8,
+        torch.randn(crops, CHANNELS, HEIGHT, WIDTH, generator=generator),
+    )
+
+
+def joint_by_joint(
+    sampler: GuidedPointSampler, heatmaps: Tensor, targets: Tensor, labelled: Tensor, features: Tensor
+) -> list[NDArray[np.float32]]:
+    """Points and features of every labelled keypoint on the host, one point after another -> [N, C] each."""
+    generator = np.random.default_rng(0)
+    maps, planes, found = heatmaps.cpu().numpy(), features.cpu().numpy(), []
+    (near, far, high), radius = sampler.counts, sampler.positive_radius
+    limit = np.array([WIDTH - 1.0, HEIGHT - 1.0])
+    for crop, joint in labelled.nonzero().tolist():
+        center = targets[crop, joint].cpu().numpy()
+        points = []
+        for _ in range(near):
+            angle, distance = generator.uniform(0, 2 * math.pi), radius * math.sqrt(generator.uniform())
+            points.append(np.clip(center + distance * np.array([math.cos(angle), math.sin(angle)]), 0, limit))
+        while len(points) < near + far:
+            point = generator.uniform(0, 1, 2) * limit
+            if np.linalg.norm(point - center) >= radius:
+                points.append(point)
+        best = np.argsort(-maps[crop, joint].ravel())[: sum(sampler.counts)]
+        for cell in generator.choice(best, high, replace=False):
+            points.append(np.array([cell % WIDTH, cell // WIDTH], dtype=np.float64))
+        found.append(np.stack([_bilinear(planes[crop], *point) for point in points]))
+    return found
+
+
+def _bilinear(plane: NDArray[np.float32], x: float, y: float) -> NDArray[np.float32]:
+    column, row = min(int(x), WIDTH - 2), min(int(y), HEIGHT - 2)
+    right, down = x - column, y - row
+    above = plane[:, row, column] * (1 - right) + plane[:, row, column + 1] * right
+    below = plane[:, row + 1, column] * (1 - right) + plane[:, row + 1, column + 1] * right
+    return above * (1 - down) + below * down
+
+
+def lines(setting: Setting, crops: int = 32) -> list[Line]:
+    config = Config()
+    sampler = GuidedPointSampler.from_config(config)
+    heatmaps, targets, labelled, features = (value.to(setting.device) for value in sample(crops))
+
+    def ours() -> Tensor:
+        return features_at(features, sampler(heatmaps, targets, labelled).position)
+
+    runs = {
+        "loop": lambda: joint_by_joint(sampler, heatmaps, targets, labelled, features),
+        "ours": ours,
+    }
+    times = setting.race(runs, repeats=3)
+    note = f"{crops} crops, {config.num_points} points a keypoint; naive: on the host, point by point, no transfer back"
+    return [Line("guided points and features", times["ours"], times["loop"], asked=3.0, note=note)]
+
+
+def main() -> None:
+    for line in lines(Setting()):
+        print(f"{line.name}: loops {line.naive:.1f} ms, ours {line.ours:.1f} ms")
+
+
+if __name__ == "__main__":
+    main()

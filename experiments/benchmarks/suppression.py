@@ -1,0 +1,121 @@
+"""Suppression of boxes and of poses, batched with fixed shapes, against loops.
+
+    python -m experiments.benchmarks.suppression
+
+Boxes: 500 candidates of a picture, 100 come out, beside torchvision's compiled hard NMS. Poses: 30 people each in eight
+photographs. All forms keep the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from datamodules.skeleton import COCO
+from experiments.benchmarks.measuring import Line, Setting
+from lightning_modules.shared.oks import oks_nms
+from lightning_modules.shared.suppression import Suppression, suppress
+
+THRESHOLD = 0.6
+OKS_THRESHOLD = 0.9
+
+
+def boxes_of(candidates: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    places = torch.randint(0, 12, (candidates, 2), generator=generator) * 60.0
+    corner = places + torch.rand(candidates, 2, generator=generator) * 12
+    size = 60 + torch.rand(candidates, 2, generator=generator) * 20
+    return torch.cat([corner, corner + size], dim=1), torch.rand(candidates, generator=generator)
+
+
+def box_loop(boxes: Tensor, scores: Tensor, most: int) -> list[int]:
+    """Best first, each compared with every one that is kept."""
+    table, kept = boxes.tolist(), []
+    for candidate in scores.argsort(descending=True, stable=True).tolist():
+        x0, y0, x1, y1 = table[candidate]
+        for other in kept:
+            a0, b0, a1, b1 = table[other]
+            overlap = max(0.0, min(x1, a1) - max(x0, a0)) * max(0.0, min(y1, b1) - max(y0, b0))
+            if overlap / ((x1 - x0) * (y1 - y0) + (a1 - a0) * (b1 - b0) - overlap) > THRESHOLD:
+                break
+        else:
+            kept.append(candidate)
+            if len(kept) == most:
+                break
+    return kept
+
+
+def box_ours(boxes: Tensor, scores: Tensor, most: int) -> Tensor:
+    valid = torch.ones_like(scores, dtype=torch.bool)[None]
+    return suppress(
+        boxes[None], scores[None], valid, method=Suppression.hard, threshold=THRESHOLD, max_out=most
+    ).indices[0]
+
+
+def poses_of(images: int, people: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs of near twins: keypoints [B, N, K, 2], scores [B, N], areas [B, N]."""
+    generator = torch.Generator().manual_seed(1)
+    middles = torch.rand(images, people // 2, 1, 2, generator=generator) * 400
+    own = middles + torch.rand(images, people // 2, 17, 2, generator=generator) * 80
+    twins = own + torch.randn(own.shape, generator=generator)
+    areas = torch.full((images, people), 6400.0)
+    return torch.cat([own, twins], dim=1), torch.rand(images, people, generator=generator), areas
+
+
+def pose_loop(points: np.ndarray, scores: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """One image after another, one pair after another, one joint after another."""
+    stays = np.zeros(scores.shape, dtype=bool)
+    for image in range(len(scores)):
+        kept: list[int] = []
+        for person in np.argsort(-scores[image], kind="stable").tolist():
+            for other in kept:
+                area, total = (areas[image, person] + areas[image, other]) / 2, 0.0
+                for joint, sigma in enumerate(COCO.sigmas):
+                    dx, dy = points[image, person, joint] - points[image, other, joint]
+                    total += np.exp(-(dx * dx + dy * dy) / (2 * area * (2 * sigma) ** 2))
+                if total / len(COCO.sigmas) > OKS_THRESHOLD:
+                    break
+            else:
+                kept.append(person)
+        stays[image, kept] = True
+    return stays
+
+
+def pose_ours(points: Tensor, scores: Tensor, areas: Tensor, sigmas: Tensor) -> Tensor:
+    return oks_nms(points, scores, areas, torch.ones_like(scores, dtype=torch.bool), sigmas, OKS_THRESHOLD)
+
+
+def lines(setting: Setting, candidates: int = 500, most: int = 100, images: int = 8, people: int = 30) -> list[Line]:
+    boxes, scores = (value.to(setting.device) for value in boxes_of(candidates))
+    times = setting.race(
+        {
+            "loop": lambda: box_loop(boxes, scores, most),
+            "torchvision": lambda: nms(boxes, scores, THRESHOLD)[:most],
+            "ours": lambda: box_ours(boxes, scores, most),
+        }
+    )
+    note = (
+        f"{candidates} boxes, {most} out; peer: torchvision's compiled hard NMS, one image at a time, of as many as it "
+        "finds: it waits for the device, ours has fixed shapes, whole batches and soft-NMS, and pays on small ones"
+    )
+    found = [Line("NMS of boxes", times["ours"], times["loop"], times["torchvision"], note=note)]
+    poses = poses_of(images, people)
+    there, arrays = [value.to(setting.device) for value in poses], [value.numpy() for value in poses]
+    sigmas = torch.tensor(COCO.sigmas, device=setting.device)
+    times = setting.race({"loop": lambda: pose_loop(*arrays), "ours": lambda: pose_ours(*there, sigmas)}, repeats=3)  # type: ignore[call-arg]
+    note = f"{images} photographs of {people} people; naive: pair by pair, joint by joint"
+    return [*found, Line("OKS-NMS", times["ours"], times["loop"], asked=10.0, note=note)]
+
+
+def main() -> None:
+    for line in lines(Setting()):
+        print(
+            f"{line.name}: loop {line.naive:.2f} ms, ours {line.ours:.2f} ms"
+            + (f", torchvision {line.peer:.2f} ms" if line.peer else "")
+        )
+
+
+if __name__ == "__main__":
+    main()

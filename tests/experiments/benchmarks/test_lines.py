@@ -1,0 +1,120 @@
+"""Every benchmark measures what it says, at sizes that take no time, and its forms agree."""
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules.config import RenderedConfig
+from datamodules.skeleton import COCO
+from experiments.benchmarks import (
+    annotations,
+    data_path,
+    end_to_end,
+    evaluation,
+    guided_points,
+    paf_assembly,
+    suppression,
+    targets,
+)
+from experiments.benchmarks.measuring import Line, Setting
+from lightning_modules.openpose_ssal.parts import parts_of
+
+QUICK = Setting()
+
+
+@pytest.fixture(autouse=True)
+def one_measurement(monkeypatch):
+    race = Setting.race
+    monkeypatch.setattr(Setting, "race", lambda self, runs, **_: race(self, runs, repeats=1))
+
+
+def assert_sound(lines: list[Line]) -> None:
+    assert lines
+    for line in lines:
+        assert line.ours > 0, line
+        assert line.ratio is None or line.ratio > 0, line
+
+
+def test_targets_are_the_same():
+    persons = targets.sample(3)
+    drawn = targets.patches(persons.keypoints[:, 0].numpy(), persons.visibility[:, 0].numpy())
+    np.testing.assert_allclose(targets.ours(persons).numpy(), drawn, atol=1e-6)
+    assert drawn.max() == 1
+    assert_sound(targets.lines(QUICK))
+
+
+def test_suppression_keeps_the_same():
+    boxes, scores = suppression.boxes_of(60)
+    kept = suppression.box_loop(boxes, scores, 20)
+    assert suppression.box_ours(boxes, scores, 20).tolist() == kept
+    assert 5 < len(kept) <= 20
+    points, values, areas = suppression.poses_of(2, 6)
+    stays = suppression.pose_loop(points.numpy(), values.numpy(), areas.numpy())
+    ours = suppression.pose_ours(points, values, areas, torch.tensor(COCO.sigmas))
+    assert ours.tolist() == stays.tolist()
+    assert 0 < stays.sum() < 12
+    assert_sound(suppression.lines(QUICK, candidates=20, most=5, images=1, people=4))
+
+
+def test_assemblies_find_the_same_people():
+    parts = parts_of(COCO)
+    candidates, scores = paf_assembly.scene(2, 5, parts)
+    plain = paf_assembly.plain_assembly(candidates, scores, parts)
+    for image, found in enumerate(paf_assembly.ours(candidates, scores, parts)):
+        np.testing.assert_allclose(found[: len(plain[image])].numpy(), plain[image], rtol=1e-4)
+        assert not found[len(plain[image]) :].any()
+    assert min(len(people) for people in plain) >= 4
+    assert_sound(paf_assembly.lines(QUICK, images=1, people=3))
+
+
+def test_guided_points_have_the_same_features():
+    sampler = guided_points.GuidedPointSampler((0, 0, 4), 4.0, 8.0, shuffle=False)
+    heatmaps, goal, labelled, features = guided_points.sample(1)
+    heatmaps, goal, labelled = heatmaps[:, :1], goal[:, :1], torch.ones(1, 1, dtype=torch.bool)
+    (plain,) = guided_points.joint_by_joint(sampler, heatmaps, goal, labelled, features)
+    ours = guided_points.features_at(features, sampler(heatmaps, goal, labelled).position)[0, 0]
+    order, theirs = ours[:, 0].argsort(), torch.from_numpy(plain)
+    np.testing.assert_allclose(ours[order].numpy(), theirs[theirs[:, 0].argsort()].numpy(), atol=1e-4)
+    assert_sound(guided_points.lines(QUICK, crops=1))
+
+
+def test_the_figures_are_pycocotools_own():
+    (line,) = evaluation.lines(QUICK, images=6)
+    assert_sound([line])
+
+
+def test_a_file_of_the_benchmark_is_sound_and_cached(monkeypatch):
+    monkeypatch.setattr(annotations, "SIZES", {"val2017": (1500, 3000)})
+    (line,) = annotations.lines(QUICK)
+    assert_sound([line])
+    assert line.naive > line.ours
+
+
+def test_the_data_path_runs_on_rendered_people():
+    lines = data_path.lines(QUICK, most=2)
+    assert len(lines) == len(data_path.CASES)
+    assert_sound(lines)
+    assert all(line.limit < line.ours for line in lines)
+
+
+TINY = "model.backbone={name: resnet18, weights: null, frozen_stages: 0}"
+SMALL = {
+    "inspose": ("smoke", ("data.size=64", "data.max_size=64")),
+    "graph_pcnn": ("smoke", (TINY,)),
+    "ssa": ("smoke", ("data.size=64",)),
+    "openpose_ssal": ("smoke", ()),
+}
+
+
+@pytest.mark.parametrize("paper", SMALL)
+def test_inference_and_the_share_of_decoding(paper, tmp_path, monkeypatch):
+    monkeypatch.setattr(end_to_end, "RenderedConfig", lambda **_: RenderedConfig(1, 1, 64))
+    preset, overrides = SMALL[paper]
+    small = [
+        model._replace(preset=preset, overrides=overrides, peer=None)
+        for model in end_to_end.MODELS
+        if model.paper == paper
+    ]
+    inference, decoding = end_to_end.lines(QUICK, models=tuple(small))
+    assert_sound([inference, decoding])
+    assert 0 < 0.1 * decoding.ours < decoding.limit
