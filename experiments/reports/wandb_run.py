@@ -43,7 +43,7 @@ def log_reports(reports: list[ReportTable], *, directory: Path, project: str, en
         if logger is None:
             return
         run = logger.experiment
-        is_online = is_online or not run.settings._offline
+        is_online = is_online or not run.offline
         logger.log_content(lambda report=report: content(report))  # type: ignore[misc]
         logger.finish(summary(report), exit_code=0)
     if is_online:
@@ -61,8 +61,8 @@ def content(report: ReportTable) -> dict[str, Any]:
     import wandb
 
     layout = lay_out(report)
-    published, ours = ([f"{head}: {name}" for name in names] for head, names in (
-        (layout.published_head, layout.published), (layout.ours_head, layout.ours)))  # fmt: skip
+    published = [f"{layout.published_head}: {name}" for name in layout.published]
+    ours = [f"{layout.ours_head}: {name}" for name in layout.ours]
     rows = [[row.name, *row.published, *row.ours, row.state] for row in layout.rows]
     logged: dict[str, Any] = {
         "table": wandb.Table(columns=["row", *published, *ours, "runs"], data=rows),
