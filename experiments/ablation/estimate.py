@@ -44,7 +44,7 @@ def cost_by_probe(job: Job) -> Cost:
         ConfigError: the probe failed; says why.
     """
     process = subprocess.run(
-        [sys.executable, "-m", "experiments.ablation.probe", *job.arguments[2:]],
+        [sys.executable, "-m", "experiments.ablation.probe", *job.arguments],
         capture_output=True,
         text=True,
         timeout=PROBE_TIMEOUT,

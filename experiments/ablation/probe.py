@@ -1,9 +1,9 @@
 """Measures what a run will cost: some batches of training, some images of evaluation, one checkpoint.
 
-    python -m experiments.ablation.probe PAPER [--preset NAME] [key=value …]
+    python -m experiments.ablation.probe --paper PAPER [--preset NAME] [key=value …]
 
-Prints one JSON object: ``start_seconds``, ``seconds_per_batch``, ``batches``, ``evaluations``, ``images``,
-``seconds_per_image``, ``checkpoint_bytes``, ``picture_bytes``.
+Takes what experiments.run takes and prints one JSON object: ``start_seconds``, ``seconds_per_batch``, ``batches``,
+``evaluations``, ``images``, ``seconds_per_image``, ``checkpoint_bytes``, ``picture_bytes``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     """Run the command line and return its exit code."""
     from experiments.run import _parser
 
-    options = _parser().parse_intermixed_args(["--paper", *arguments])
+    options = _parser().parse_intermixed_args(arguments)
     try:
         config = compose(options.paper, options.preset, options.overrides)
         with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import io
 import json
 import os
 import signal
@@ -159,6 +161,39 @@ def test_a_probe_measures_a_few_batches_of_the_real_thing(toy: Any, tiny_coco: P
         ]
         == BATCHES
     )
+
+
+def test_a_probe_is_asked_for_the_run_that_is_planned(
+    plan: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The program is called as its own process would be; only the measuring itself is replaced."""
+    from experiments.ablation import estimate, probe
+
+    asked = []
+
+    def measure(config: Any, folder: Path) -> dict[str, float]:
+        asked.append((config.paper, config.preset, config.model.start, config.optimizer.lr, folder.is_dir()))
+        keys = ("start_seconds", "seconds_per_batch", "batches", "evaluations", "images", "seconds_per_image")
+        return dict.fromkeys([*keys, "checkpoint_bytes", "picture_bytes"], 2.0)
+
+    def run(command: list[str], **_: Any) -> Any:
+        assert command[1:3] == ["-m", "experiments.ablation.probe"]
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            code = probe.main(command[3:])
+        return subprocess.CompletedProcess(command, code, out.getvalue(), "error: out of memory\n" if code else "")
+
+    monkeypatch.setattr(probe, "measure", measure)
+    monkeypatch.setattr(estimate.subprocess, "run", run)
+    code, out, _ = plan("--dry-run", "--probe", "--preset", "brief", "--rows", "far away", "optimizer.lr=0.1")
+    assert code == 0
+    assert asked == [("toy", "brief", 12.0, 0.1, True)]
+    assert "1 run: about 14 s and 10 B (probed: 2 s a batch, 2 s an image evaluated, 2 B a checkpoint)" in out
+
+    monkeypatch.setattr(probe, "measure", lambda *_: (_ for _ in ()).throw(ValueError("no such image")))
+    code, _, err = plan("--dry-run", "--probe")
+    assert code == 2
+    assert "error: the probe of 'near' failed: out of memory" in err
 
 
 def test_mistakes_are_told_in_one_line(plan: Any) -> None:
