@@ -368,6 +368,34 @@ def wait_for(condition: Any, what: str, seconds: float = 900) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to tell a child of its parent's death")
+def test_a_run_whose_parent_is_killed_is_told_to_end(tmp_path: Path) -> None:
+    runner, parent = tmp_path / "runner.py", tmp_path / "parent.py"
+    runner.write_text(
+        "import pathlib, signal, sys, time\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        "def stop(*_):\n"
+        "    (folder / 'ended').touch()\n"
+        "    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "(folder / 'started').touch()\n"
+        "time.sleep(60)\n"
+    )
+    parent.write_text(
+        "import sys\n"
+        "from experiments import ablate\n"
+        "from experiments.ablation import jobs\n"
+        f"jobs.RUNNER = (sys.executable, {str(runner)!r})\n"
+        f"ablate.main(['--paper', 'inspose', '--table', '1', '--no-probe', 'output.root={tmp_path}/runs'])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parents[1])}
+    process = subprocess.Popen([sys.executable, str(parent)], env=environment, stdout=subprocess.DEVNULL)
+    wait_for((tmp_path / "started").exists, "run")
+    process.kill()
+    process.wait()
+    wait_for((tmp_path / "ended").exists, "end of the run")
+
+
 @pytest.mark.slow
 def test_killed_half_way_and_started_again_it_ends_as_if_nothing_had_happened(toy_table: Any, tmp_path: Path) -> None:
     """Row one is finished, row two within its second epoch, when the program and the run are killed without warning.
