@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from datamodules.contracts import Meta, Persons, PoseBatch
-from datamodules.host_memory import zeros_for_trainer
+from datamodules.host_memory import empty_for_trainer
 from datamodules.image_dataset import Sample
 
 
@@ -47,14 +47,16 @@ class Collate:
 
 def _stack_images(images: list[Tensor], height: int, width: int) -> Tensor:
     """u8 [B, 3, height, width]. Colours that lie side by side, as decoded, are parted here and only here."""
-    batch = zeros_for_trainer((len(images), 3, height, width), torch.uint8)
+    batch = empty_for_trainer((len(images), 3, height, width), torch.uint8)
     for row, image in zip(batch, images, strict=True):
-        place = row[:, : image.shape[1], : image.shape[2]]
         pixels = image.permute(1, 2, 0)
-        if pixels.is_contiguous():
-            cv2.split(pixels.numpy(), list(place.numpy()))  # several times faster than a transposed copy
+        if pixels.is_contiguous():  # several times faster than a transposed copy
+            down, right = height - pixels.shape[0], width - pixels.shape[1]
+            framed = cv2.copyMakeBorder(pixels.numpy(), 0, down, 0, right, cv2.BORDER_CONSTANT)
+            cv2.split(framed, list(row.numpy()))
         else:
-            place.copy_(image)
+            row.zero_()
+            row[:, : image.shape[1], : image.shape[2]] = image
     return batch
 
 

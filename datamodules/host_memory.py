@@ -26,10 +26,10 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_MMAP_THRESHOLD, _LARGEST_ON_HEAP) and mallopt(_TRIM_THRESHOLD, _KEPT))
 
 
-def zeros_for_trainer(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Zeros, in a DataLoader's worker in memory that the trainer shares: a batch made there is not copied again."""
+def empty_for_trainer(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Unset memory, in a DataLoader's worker shared with the trainer: a batch made there is not copied again."""
     if get_worker_info() is None:
-        return torch.zeros(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype)
     count = torch.Size(shape).numel() * dtype.itemsize
-    storage = torch.UntypedStorage._new_shared(count)  # as torch's own collate does; the system zeroes it
-    return torch.empty(0, dtype=dtype).set_(storage, 0, shape)
+    storage = torch.UntypedStorage._new_shared(count)  # as torch's own collate does
+    return torch.empty(0, dtype=dtype).set_(storage).view(shape)

@@ -106,7 +106,7 @@ def one_after_the_other(case: Case) -> A.Compose:
 def naive(dataset: ImageDataset, files: list[Path], numbers: list[int], pipeline: A.Compose, batch: int) -> None:
     annotations, images = dataset.annotations, []
     for file, number in zip(files, numbers, strict=True):
-        photograph = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+        photograph = cv2.cvtColor(np.asarray(cv2.imread(str(file))), cv2.COLOR_BGR2RGB)
         rows = annotations.people(number)
         if isinstance(dataset.config.view, View) and dataset.config.view is View.person:
             x0, y0, x1, y1 = annotations.boxes[rows][0].astype(int)

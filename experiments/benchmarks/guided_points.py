@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def joint_by_joint(
     return found
 
 
-def _bilinear(plane: NDArray[np.float32], x: float, y: float) -> NDArray[np.float32]:
+def _bilinear(plane: NDArray[np.float32], x: float, y: float) -> NDArray[Any]:
     column, row = min(int(x), WIDTH - 2), min(int(y), HEIGHT - 2)
     right, down = x - column, y - row
     above = plane[:, row, column] * (1 - right) + plane[:, row, column + 1] * right

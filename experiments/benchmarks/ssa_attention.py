@@ -100,6 +100,10 @@ def measure(side: int, repeats: int) -> None:
     print(f"{side * side:5d} {'ratio':>13} {slow / fast:7.1f}x {much / little:21.1f}x")
 
 
+def _step(run: Callable[[], Tensor]) -> None:
+    run().backward()
+
+
 def lines(setting: Setting, side: int = 40) -> list[Line]:
     """Forward and backward of one picture, and the bytes kept between them."""
     torch.manual_seed(0)
@@ -108,7 +112,7 @@ def lines(setting: Setting, side: int = 40) -> list[Line]:
     full = FullWeights().train().to(setting.device)
     asked = Encoder(LAYERS, WIDTH, 2 * WIDTH, 1, 0.1).train().to(setting.device)
     runs = {"full": partial(naive, full, features, cells), "ours": partial(ours, asked, features, cells)}
-    times = setting.race({name: lambda run=run: run().backward() for name, run in runs.items()}, repeats=3)
+    times = setting.race({name: partial(_step, run) for name, run in runs.items()}, repeats=3)
     kept = [kept_for_backward(runs["full"], full) / 1e6, kept_for_backward(runs["ours"], asked) / 1e6]
     note = "naive: every layer's full weights, as nn.MultiheadAttention gives them"
     name = f"SSA attention rows, {side * side} tokens"

@@ -111,12 +111,16 @@ def lines(setting: Setting) -> list[Line]:
     host = setting._replace(device="cpu")
     for people in (5, 10, 30) if setting.full else (10,):
         candidates = scene(people)
-        forms = {
-            "part-first": (partial(part_first, candidates, order, threshold=THRESHOLD), plain_part_first, order),
-            "body-first": (partial(body_first, candidates, paths, threshold=THRESHOLD), plain_body_first, paths),
+        forms: dict[str, tuple[Callable[..., object], Callable[..., object], object]] = {
+            "part-first": (part_first, plain_part_first, order),
+            "body-first": (body_first, plain_body_first, paths),
         }
         for name, (fast, plain, route) in forms.items():
-            times = host.race({"ours": fast, "loops": partial(plain, candidates, route)})  # type: ignore[operator]
+            runs = {
+                "ours": partial(fast, candidates, route, threshold=THRESHOLD),
+                "loops": partial(plain, candidates, route),
+            }
+            times = host.race(runs)
             label = f"SSA {name} grouping, {people} people"
             found.append(Line(label, times["ours"], times["loops"], asked=3.0, note="naive: sums made one by one"))
     return found

@@ -32,7 +32,8 @@ def boxes_of(candidates: int) -> tuple[Tensor, Tensor]:
 
 def box_loop(boxes: Tensor, scores: Tensor, most: int) -> list[int]:
     """Best first, each compared with every one that is kept."""
-    table, kept = boxes.tolist(), []
+    kept: list[int] = []
+    table = boxes.tolist()
     for candidate in scores.argsort(descending=True, stable=True).tolist():
         x0, y0, x1, y1 = table[candidate]
         for other in kept:
