@@ -110,6 +110,10 @@ class CocoEvaluation(pl.Callback):
         """Stage -> its people of the last evaluation in COCO's result format; complete on rank 0."""
         return {stage: evaluator.results() for stage, evaluator in self._evaluators.items()}
 
+    def mask_results(self) -> list[dict[str, Any]]:
+        """The answer's masks in COCO's result format for segmentation; empty where none are predicted."""
+        return list(self._evaluators.values())[-1].mask_results()
+
 
 def score_together(*collectors: Collector) -> dict[str, float]:
     """The figures of all ranks' samples. Every rank must call it; an error on rank 0 is raised on all.

@@ -162,9 +162,17 @@ class CocoKeypointEvaluator:
         """
         figures = self.score(self.results())
         if any(sample.masks is not None for sample in self._samples.values()):
-            scored = score_masks(self._ground_truth_with_masks(), self.mask_results())
-            figures |= {f"segm/{name}": figure for name, figure in scored.items()}
+            figures |= self.score_masks(self.mask_results())
         return figures
+
+    def score_masks(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        """``segm/AP`` and its kin of any list in COCO's result format for segmentation.
+
+        Raises:
+            EvaluationError: an annotation has no ``segmentation``.
+        """
+        scored = score_masks(self._ground_truth_with_masks(), results)
+        return {f"segm/{name}": figure for name, figure in scored.items()}
 
     def mask_results(self) -> list[dict[str, Any]]:
         """COCO's result format for segmentation, the people of ``results``."""

@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         read_results(file, evaluator.skeleton, set(evaluator.image_ids))
         for file, evaluator in zip(files, evaluators, strict=True)
     ]
-    names = _names(options.checkpoint or options.predictions)
+    names = _names(files)
     diagnoses = dict(zip(names, map(diagnose, evaluators, results), strict=True))
     report: dict[str, Any] = {
         "images": len(evaluators[0].image_ids),
@@ -163,11 +163,16 @@ def _photographs_of(annotations: Path) -> Path | None:
     return annotations.parent.parent / annotations.stem.removeprefix("person_keypoints_")
 
 
-def _names(sources: list[Path]) -> list[str]:
-    """What tells the sources apart: their own names, or where these are the same their paths."""
-    names = [source.stem if source.is_file() else source.resolve().name for source in sources]
+def _names(files: list[Path]) -> list[str]:
+    """What tells result files apart: the runs they are of where that is recorded, else their own names or paths."""
+    from experiments.scoring import load_record
+
+    names = []
+    for file in files:
+        checkpoint = Path(load_record(file).get("checkpoint", file))
+        names.append(checkpoint.parent.name if checkpoint.stem == "best" else checkpoint.stem)
     if len(set(names)) < len(names):
-        names = [str(source) for source in sources]
+        names = [str(file) for file in files]
     return names if len(set(names)) == len(names) else [f"{name} ({n})" for n, name in enumerate(names, start=1)]
 
 

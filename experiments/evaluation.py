@@ -54,7 +54,7 @@ def evaluate_checkpoint(
     """Run the model over the protocol's images, save its people, score them (or, of test-dev, zip them).
 
     Files: ``predictions.json`` (COCO's result format, the answer), ``predictions-<stage>.json`` of the stages before,
-    ``predictions.protocol.json`` (``load_record``).
+    ``predictions-masks.json`` where there are masks, and ``predictions.protocol.json`` (``load_record``).
 
     Raises:
         ValueError: the data cannot be used, or are not those of the protocol.
@@ -76,12 +76,14 @@ def evaluate_checkpoint(
     for stage in earlier:
         _write(folder / f"predictions-{stage}.json", results[stage])
     file = _write(folder / "predictions.json", results[answer])
+    if masks := evaluation.mask_results():
+        _write(folder / "predictions-masks.json", masks)
     record = {
         "paper": config.paper,
         "protocol": name,
         "conditions": conditions(config, len(image_ids))._asdict(),
-        "checkpoint": str(trained.file),
-        "annotations": str(data.val_annotation_file),
+        "checkpoint": str(trained.file.absolute()),
+        "annotations": str(data.val_annotation_file.absolute()),
         "image_ids": image_ids if len(image_ids) < len(data.val_known_ids) else None,
         "skeleton": as_plain(trained.skeleton),
         "config": to_plain(config),

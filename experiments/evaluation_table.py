@@ -51,7 +51,8 @@ def _table(title: str, report: dict[str, Any], kind: str) -> Table:
         stage: {name.removeprefix(kind): value for name, value in figures.items() if _is_of(name, kind)}
         for stage, figures in report["stages"].items()
     }
-    answer = list(ours.values())[-1]
+    ours = {stage: figures for stage, figures in ours.items() if figures}
+    answer = list(report["stages"])[-1]
     table = Table("", title=title, title_justify="left")
     columns: list[dict[str, str]] = []
     for stage, figures in ours.items():
@@ -59,16 +60,15 @@ def _table(title: str, report: dict[str, Any], kind: str) -> Table:
         columns.append({name: _shown(name, value) for name, value in figures.items()})
     for row in report["published"]:
         for stage, figures in ours.items():
-            prefix = kind if figures is answer else f"{stage}/"
-            printed = {
-                name: row["figures"][f"{prefix}{name}"] for name in answer if f"{prefix}{name}" in row["figures"]
-            }
+            prefix = kind if stage == answer else f"{stage}/{kind}"
+            cells = {name: row["figures"].get(f"{prefix}{name}") for name in figures}
+            printed = {name: value for name, value in cells.items() if value is not None}
             if printed:
                 table.add_column(row["label"] + (f", {stage}" if len(ours) > 1 else ""), justify="right")
                 table.add_column("difference", justify="right", no_wrap=True)
                 columns.append({name: f"{value:.1f}" for name, value in printed.items()})
                 columns.append({name: _difference(figures.get(name), value) for name, value in printed.items()})
-    for name in answer:
+    for name in dict.fromkeys(name for figures in ours.values() for name in figures):
         table.add_row(LABELS.get(name, name), *(column.get(name, "") for column in columns))
     return table
 

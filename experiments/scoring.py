@@ -18,6 +18,8 @@ from experiments.config import ConfigError, RunConfig, restore
 from experiments.protocol import Conditions
 from experiments.published import published
 
+_STAGE = re.compile(r"-(stage\d+)$")
+
 
 def score_file(
     file: Path, annotations: Path | None, protocol: str | None, algorithm: str | None, out: Path | None
@@ -40,10 +42,13 @@ def score_file(
         report["people"] = len(results)
         return report
     figures = {"": evaluator.score(results)}
+    masks = file.with_name(f"{file.stem}-masks.json")
+    if record and masks.is_file():
+        figures[""] |= evaluator.score_masks(json.loads(masks.read_bytes()))
     if "config" in record and "conditions" in record:
-        return report | beside_published(
-            figures, restore(record["config"], str(file)), Conditions(**record["conditions"])
-        )
+        config, ours = restore(record["config"], str(file)), Conditions(**record["conditions"])
+        stage = _STAGE.search(file.stem)
+        return report | beside_published(figures, config, ours, stage[1] if stage else "")
     return report | {"stages": _finite(figures), "published": [], "note": "no record beside the file: no paper to ask"}
 
 
@@ -85,7 +90,7 @@ def load_record(file: Path) -> dict[str, Any]:
     Raises:
         ConfigError: it cannot be read.
     """
-    stem = re.sub(r"-stage\d+$", "", file.stem)
+    stem = _STAGE.sub("", file.stem)
     record = file.with_name(f"{stem}.protocol.json")
     if not record.is_file():
         return {}
@@ -115,10 +120,21 @@ def submit(results: list[dict[str, Any]], folder: Path, algorithm: str, image_id
     return archive
 
 
-def beside_published(stages: dict[str, dict[str, float]], config: RunConfig, ours: Conditions) -> dict[str, Any]:
-    """The figures of every stage, and what the paper published under the same protocol."""
+def beside_published(
+    stages: dict[str, dict[str, float]], config: RunConfig, ours: Conditions, stage: str = ""
+) -> dict[str, Any]:
+    """The figures of every stage, and what the paper published under the same protocol.
+
+    Args:
+        stage: the one that ``stages`` is of, where it is of one that is not the model's answer.
+    """
     found = published(config, ours)
     rows = [row._asdict() for row in found.rows]
+    if stage:
+        for row in rows:
+            of_stage = {name: figure for name, figure in row["figures"].items() if name.startswith(f"{stage}/")}
+            row["figures"] = {name.removeprefix(f"{stage}/"): figure for name, figure in of_stage.items()}
+        rows = [row for row in rows if row["figures"]]
     return {"stages": _finite(stages), "published": rows, "note": found.note}
 
 

@@ -77,7 +77,7 @@ def test_a_checkpoint_is_evaluated_first(toy, tiny_coco, tmp_path, capfd):
     home = folder / "evaluations" / "tiny-val2017-3-images-single-scale"
     assert report["files"] == [str(home / "diagnosis" / "diagnosis.png")]
     again, (file,) = told(["--predictions", home / "predictions.json"], capfd)[1], report["diagnoses"]
-    assert again["diagnoses"]["predictions"]["AP"] == report["diagnoses"][file]["AP"]
+    assert again["diagnoses"][file]["AP"] == report["diagnoses"][file]["AP"]
 
 
 def test_mistakes_are_one_line(files, tmp_path, capfd):
