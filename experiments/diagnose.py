@@ -169,8 +169,12 @@ def _names(files: list[Path]) -> list[str]:
 
     names = []
     for file in files:
-        checkpoint = Path(load_record(file).get("checkpoint", file))
-        names.append(checkpoint.parent.name if checkpoint.stem == "best" else checkpoint.stem)
+        checkpoint = load_record(file).get("checkpoint")
+        if checkpoint is None:
+            names.append(file.stem)
+            continue
+        run = Path(checkpoint).parent.name if Path(checkpoint).stem == "best" else Path(checkpoint).stem
+        names.append(" ".join([run, *file.stem.split("-")[1:]]))  # predictions-stage1
     if len(set(names)) < len(names):
         names = [str(file) for file in files]
     return names if len(set(names)) == len(names) else [f"{name} ({n})" for n, name in enumerate(names, start=1)]
