@@ -77,6 +77,8 @@ def collect(table: Table, root: Path, keep: Callable[[Result], bool] = lambda re
         chosen[row.name] = tuple(own)
     _refuse_mixture(table, chosen, changes)
     names = tuple(dict.fromkeys(c.figure for c in table.columns if c.is_scored or c.figure == "params_M"))
+    presets = {result.preset for results in chosen.values() for result in results}
+    begun = [run for run in begun if not presets or run.preset in presets]
     rows = []
     for row in table.rows:
         by_seed = {result.seed: result for result in chosen.get(row.name, ())}  # the newest of a seed

@@ -34,6 +34,7 @@ class Unfinished(NamedTuple):
     """A run's folder without a result."""
 
     directory: Path
+    preset: str | None
     group: str | None
     state: str
 
@@ -77,6 +78,10 @@ def read_unfinished(root: Path, paper: str) -> list[Unfinished]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if re.search(rf"^paper: {re.escape(paper)}$", text, re.MULTILINE):
-            group = re.search(r"^  group: (\S+)$", text, re.MULTILINE)
-            found.append(Unfinished(file.parent, group[1] if group else None, state))
-    return sorted(found)
+            preset, group = (
+                re.search(rf"^{indent}{key}: (\S+)$", text, re.MULTILINE)
+                for indent, key in (("", "preset"), ("  ", "group"))
+            )
+            named = preset[1] if preset and preset[1] != "null" else None
+            found.append(Unfinished(file.parent, named, group[1] if group else None, state))
+    return sorted(found, key=lambda run: run.directory)

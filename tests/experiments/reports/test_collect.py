@@ -103,6 +103,8 @@ def test_what_is_begun_is_not_a_result(store: Any) -> None:
     assert report.rows[0].ours == {}
     assert lay_out(report).rows[0].state == "interrupted: run1"
     assert lay_out(report).ours_head == "ours · no finished run"
+    store("far away", 0, 0.5, preset="brief")  # of another preset than what is begun
+    assert lay_out(store.collect()).rows[0].state == "not run"
 
 
 def test_figures_that_do_not_exist_are_left_out(store: Any) -> None:
