@@ -45,8 +45,9 @@ def curves(report: ReportTable, metric: str) -> list[Curve]:
 def metrics_of(report: ReportTable) -> list[str]:
     """What is drawn: the paper's own figure of this table where there is one, the loss, and AP."""
     own = list(report.table.curves.metrics) if report.table.curves else []
-    first = next((column.figure for column in report.table.columns if column.is_scored), "AP")
-    return list(dict.fromkeys([*own, "train/loss", f"val/{first}"]))
+    scored = [column.figure for column in report.table.columns if column.is_scored]
+    main = scored[0] if scored and "AP" not in scored else "AP"
+    return list(dict.fromkeys([*own, "train/loss", f"val/{main}"]))
 
 
 def chart(name: str, drawn: list[Curve]) -> str:

@@ -22,7 +22,7 @@ td small { display: block; opacity: .7; }
 th:first-child, td:first-child { position: sticky; left: 0; background: Canvas; }
 th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; white-space: nowrap; }
 tr { border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child, td.state { text-align: left; }
+th:first-child, td:first-child, .state { text-align: left; }
 thead tr:first-child th { text-align: center; }
 .ours { background: var(--soft); } .first { border-left: 2px solid var(--line); }
 .warning { border-left: 4px solid var(--warn); padding: .4rem .8rem; font-weight: 600; margin: .4rem 0; }
@@ -82,7 +82,8 @@ def _table(layout: Layout) -> str:
     return (
         f'<table><thead><tr><th></th><th class="first" colspan="{len(layout.published)}">'
         f'{escape(layout.published_head)}</th><th class="ours first" colspan="{len(layout.ours)}">'
-        f"{escape(layout.ours_head)}</th><th></th></tr><tr><th>row</th>{published}{ours}<th>runs</th></tr></thead>"
+        f"{escape(layout.ours_head)}</th><th></th></tr><tr><th>row</th>{published}{ours}"
+        '<th class="state">runs</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
 
