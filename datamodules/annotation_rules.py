@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def person_category(
     file: str, categories: list[Any], skeleton: Skeleton, complaints: list[Complaint]
 ) -> tuple[int | None, frozenset[int]]:
     """Id of the category named ``person`` (None, with a complaint, where it cannot be used) and all category ids."""
-    entries = [category for category in categories if isinstance(category, dict) and type(category.get("id")) is int]
+    entries = [category for category in categories if isinstance(category, dict) and is_id(category.get("id"))]
     known = frozenset(category["id"] for category in entries)
 
     def refuse(what: str, fix: str) -> tuple[None, frozenset[int]]:
@@ -77,7 +77,7 @@ def image_columns(file: str, entries: list[Any], only: set[int] | None, complain
     known: set[int] = set()
     for position, entry in enumerate(entries):
         image_id = entry.get("id") if isinstance(entry, dict) else None
-        if type(image_id) is not int:
+        if not is_id(image_id):
             what = f"image entry number {position} has no whole number as its id"
             complaints.append(Complaint("error", file, "file", None, what, "give it one"))
             continue
@@ -104,12 +104,19 @@ def _fault_of_image(entry: dict[str, Any]) -> tuple[str, str] | None:
     name = entry.get("file_name")
     if not isinstance(name, str) or not name:
         return "it has no file_name", "name its file below the split's folder"
+    if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
+        return f"file_name {name!r} is no text that UTF-8 can hold", "correct it"
     if not _is_inside(name):
         return f"file_name {name!r} leads out of the split's folder", "name a file below it"
     for key in ("width", "height"):
-        if type(entry.get(key)) is not int or entry[key] < 1:
+        if not is_id(entry.get(key)) or entry[key] < 1:
             return f"{key} is {entry.get(key)!r}", "give its size in pixels"
     return None
+
+
+def is_id(value: Any) -> TypeGuard[int]:
+    """Whether ``value`` is a whole number that a column of i64 can hold."""
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def _is_inside(name: str) -> bool:

@@ -144,8 +144,8 @@ def read_annotations(
 
     Repaired and counted (``complaints`` of severity ``repaired``), never an error: a box is clipped to its photograph;
     one without area becomes the extent of the keypoints, or, without keypoints either, the person is left out; a
-    missing area becomes the box's; ``num_keypoints`` is recounted; labelled keypoints outside the photograph lose
-    their label; a segmentation that cannot be used is dropped.
+    missing area, or one above the photograph's, becomes the box's; ``num_keypoints`` is recounted; labelled keypoints
+    outside the photograph lose their label; a segmentation that cannot be used is dropped.
 
     Args:
         on_bad: what becomes of annotations and image entries with a fault that has no repair.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.annotation_rules import Complaint, ImageColumns
+from datamodules.annotation_rules import Complaint, ImageColumns, is_id
 from datamodules.segments import Segments, flatten_segments
 
 
@@ -69,7 +70,7 @@ def person_columns(
     is_crowd = _crowd_column(rows, rules)
     keypoints, visibility = _keypoint_columns(rows, hw, is_crowd, num_keypoints, rules)
     boxes = _box_column(rows, hw, keypoints, visibility, rules)
-    areas = _area_column(rows, boxes, rules)
+    areas = _area_column(rows, hw, boxes, rules)
     segments, faults = flatten_segments([row.get("segmentation") for row in rows], hw)
     for index, what in faults:
         bad = np.zeros(len(rows), dtype=bool)
@@ -103,18 +104,18 @@ def _person_entries(
     seen: set[int] = set()
     for position, entry in enumerate(entries):
         entry_id = entry.get("id") if isinstance(entry, dict) else None
-        if type(entry_id) is not int:
+        if not is_id(entry_id):
             what = f"annotation entry number {position} has no whole number as its id"
             complaints.append(Complaint("error", file, "file", None, what, "give it one"))
             continue
         image_id = entry.get("image_id")
-        if type(image_id) is int and image_id in images.known and image_id not in number_of:
+        if is_id(image_id) and image_id in images.known and image_id not in number_of:
             continue
         if entry_id in seen:
             fault: tuple[str, str] | None = ("its id is used twice", "give each annotation its own")
-        elif entry.get("category_id") not in categories:
+        elif not is_id(entry.get("category_id")) or entry["category_id"] not in categories:
             fault = (f"category_id {entry.get('category_id')!r} is no category of the file", "add it or correct it")
-        elif type(image_id) is not int or image_id not in number_of:
+        elif not is_id(image_id) or image_id not in number_of:
             fault = (f"image_id {image_id!r} is no image of the file", "add the image or remove the annotation")
         else:
             fault = None
@@ -217,10 +218,13 @@ def _box_column(
     return inside
 
 
-def _area_column(rows: list[dict[str, Any]], boxes: NDArray[np.float64], rules: _Rules) -> NDArray[np.float64]:
+def _area_column(
+    rows: list[dict[str, Any]], hw: NDArray[np.int64], boxes: NDArray[np.float64], rules: _Rules
+) -> NDArray[np.float64]:
+    """Areas [M]: as stated, where that is positive and not more than the photograph's."""
     stated, good = _number_table([[row.get("area")] for row in rows], 1)
     areas = stated[:, 0]
-    good &= np.isfinite(areas) & (areas > 0)
+    good &= np.isfinite(areas) & (areas > 0) & (areas <= hw.astype(np.float64).prod(axis=1))
     rules.repair(~good, lambda row: f"area is {rows[row].get('area')!r}", "the area of its box was taken")
     of_box = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     return np.where(good, areas, of_box)
@@ -238,6 +242,7 @@ def _number_table(values: list[Any], width: int) -> tuple[NDArray[np.float64], N
     good = np.zeros(len(values), dtype=bool)
     for row, value in enumerate(values):
         if isinstance(value, list) and len(value) == width and all(type(number) in (int, float) for number in value):
-            result[row] = np.array(value, dtype=np.float64)
-            good[row] = True
+            with contextlib.suppress(OverflowError):  # a whole number of hundreds of digits
+                result[row] = np.array(value, dtype=np.float64)
+                good[row] = True
     return result, good

@@ -143,15 +143,15 @@ def _is_ring(ring: Any) -> bool:
     if not isinstance(ring, list) or len(ring) < 6 or len(ring) % 2:
         return False
     try:
-        total = sum(ring)
-    except TypeError:
+        total = float(sum(ring))
+    except (TypeError, OverflowError):
         return False
     return bool(np.isfinite(total)) and abs(total) < 1e9
 
 
 def _runs_of(value: dict[str, Any], hw: NDArray[np.int64]) -> list[int]:
     counts = value.get("counts")
-    if list(value.get("size") or ()) != hw.tolist():
+    if value.get("size") != hw.tolist():
         raise ValueError(f"segmentation is for a photograph of height and width {value.get('size')}, not {hw.tolist()}")
     if isinstance(counts, str):
         counts = decode_counts(counts)

@@ -40,7 +40,8 @@ def compose(paper: str, preset: str | None = None, overrides: list[str] | None =
         ConfigError: an unknown paper, preset or key, a wrong type or name, values that make no sense.
     """
     file, recipe = _recipe(paper)
-    presets = recipe.pop("presets", None) or {}
+    presets = _presets(recipe, file)
+    recipe.pop("presets", None)
     if preset is not None and preset not in presets:
         known = ", ".join(presets) or "none"
         raise ConfigError(f"{paper} has no preset {preset!r}{did_you_mean(preset, list(presets))} (presets: {known})")
@@ -66,7 +67,8 @@ def list_presets(paper: str) -> dict[str, str]:
     Raises:
         ConfigError: as ``compose``.
     """
-    presets = _recipe(paper)[1].get("presets") or {}
+    file, recipe = _recipe(paper)
+    presets = _presets(recipe, file)
     return {name: str(values.get("about", "")) for name, values in presets.items()}
 
 
@@ -164,6 +166,13 @@ def _recipe(paper: str) -> tuple[Path, dict[str, Any]]:
     except ValueError:
         shown = file
     return shown, recipe
+
+
+def _presets(recipe: dict[str, Any], file: Path) -> dict[str, dict[str, Any]]:
+    presets = recipe.get("presets") or {}
+    if not isinstance(presets, dict) or not all(isinstance(values, dict) for values in presets.values()):
+        raise ConfigError(f"{file}: presets: is a section, and each preset in it is one")
+    return presets
 
 
 def _check(config: RunConfig) -> None:

@@ -134,6 +134,8 @@ def _assign(node: DictConfig, name: str, kind: Any, value: Any, key: str, source
         value = value.text if wants_text and value.value is not None and value.value != "" else value.value
         value = value[1:-1] if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] in "'\"" else value
     try:
+        if isinstance(value, list) and any(isinstance(item, (list, Mapping)) or item is None for item in value):
+            raise TypeError("OmegaConf does not look into nested lists")
         OmegaConf.update(node, name, value)
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         raise ConfigError(f"{source}: {key}: expected {describe(kind)}, got {_shown(value)}") from error

@@ -81,6 +81,7 @@ def test_a_file_without_people_is_read(write_coco):
         ('{"images": {}, "annotations": [], "categories": []}', "'images' is a dict, no list"),
     ],
 )
+@pytest.mark.fault(1, "not JSON, truncated, wrong top-level type", "one line: file, fault, fix")
 def test_a_file_that_is_no_coco_file_is_refused(tmp_path, text, what):
     file = tmp_path / "a.json"
     file.write_text(text)
@@ -91,6 +92,7 @@ def test_a_file_that_is_no_coco_file_is_refused(tmp_path, text, what):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.fault(1, "annotation file missing or unreadable", "one line: file, fault, fix")
 def test_a_missing_or_unreadable_file_is_refused(tmp_path):
     with pytest.raises(AnnotationError, match=r"x.json: there is no such annotation file; correct data.root"):
         read_annotations(tmp_path / "x.json", tmp_path, COCO)
@@ -111,6 +113,7 @@ def test_a_missing_or_unreadable_file_is_refused(tmp_path):
         ([{"id": 1, "name": "person", "keypoints": [*JOINTS[:16], "tail"]}], "keypoint 16 is 'tail'.*'right_ankle'"),
     ],
 )
+@pytest.mark.fault(4, "no person category, two, other keypoints", "named; refused")
 def test_the_person_category_must_fit_the_skeleton(write_coco, categories, what):
     with pytest.raises(AnnotationError, match=what):
         read(write_coco([], categories=categories), on_bad=OnBadAnnotation.drop)
@@ -147,6 +150,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.fault(2, "keypoints, visibility, ids, iscrowd that no rule repairs", "named by id; refused or dropped")
+@pytest.mark.fault(2, "keypoints, visibility, ids, iscrowd that no rule repairs", "named by id; refused or dropped")
 def test_annotations_without_repair_are_named_and_refused_or_dropped(write_coco, person, case):
     changes, what = REFUSED[case]
     root = write_coco([person(7), person(1234, **changes)])
@@ -162,6 +167,7 @@ def test_annotations_without_repair_are_named_and_refused_or_dropped(write_coco,
     assert [(c.severity, c.kind, c.id) for c in dropped.complaints] == [("error", "annotation", 1234)]
 
 
+@pytest.mark.fault(4, "annotation ids twice or missing", "named; refused")
 def test_duplicate_and_missing_annotation_ids(write_coco, person):
     root = write_coco([person(7), person(7), person("x"), {"no": 1}, 5])
     with pytest.raises(AnnotationError, match=r"annotation 7: its id is used twice; .* \(and 3 more\)"):
@@ -189,6 +195,7 @@ BAD_IMAGES = {
 
 
 @pytest.mark.parametrize("case", BAD_IMAGES)
+@pytest.mark.fault(7, "file_name absolute, with .., NUL; image ids and sizes", "named; refused")
 def test_image_entries_are_checked(write_coco, person, case):
     changes, what = BAD_IMAGES[case]
     root = write_coco([person(5)])
@@ -227,6 +234,7 @@ REPAIRED = {
 
 
 @pytest.mark.parametrize("case", REPAIRED)
+@pytest.mark.fault(3, "box beyond the photograph, area, num_keypoints, polygons", "repaired by its rule, counted")
 def test_repairs_are_counted(write_coco, person, case):
     changes, what = REPAIRED[case]
     keypoints = person(1)["keypoints"]
@@ -244,6 +252,7 @@ BAD_BOXES = [None, [1, 2, 3], [4, 6, 0, 24], [4, 6, 20, -1], [100, 6, 20, 24], [
 
 
 @pytest.mark.parametrize("box", BAD_BOXES)
+@pytest.mark.fault(3, "box without area, NaN, outside", "the extent of the keypoints, counted")
 def test_a_box_without_area_becomes_the_extent_of_the_keypoints(write_coco, person, box):
     entry = {**person(8), "bbox": box}
     points = np.array(entry["keypoints"]).reshape(17, 3)[:, :2] + 0.5

@@ -135,6 +135,7 @@ def test_a_value_becomes_what_its_key_asks_for(toy: Path, override: str, expecte
         ("optimizer.lr=fast", "optimizer.lr: expected a number, got 'fast'"),
         ("model.width=1.5", "model.width: expected a whole number, got 1.5"),
         ("model.depths=3", "model.depths: expected a list of whole numbers, got 3"),
+        ("model.depths=[1, [2]]", "model.depths: expected a list of whole numbers, got [1, [2]]"),
         ("model.depths=[a]", "model.depths: expected a list of whole numbers, got ['a']"),
         ("model.width=null", "model.width: expected a whole number, got None"),
         ("model.fuse=product", "model.fuse: expected one of sum, concat, got 'product'"),
@@ -156,6 +157,8 @@ def test_a_value_becomes_what_its_key_asks_for(toy: Path, override: str, expecte
         ("paper=toy", "give it as --paper"),
     ],
 )
+@pytest.mark.fault(10, "unknown key, wrong type, senseless value, tags", "one line with the nearest key")
+@pytest.mark.fault(10, "unknown key, wrong type, senseless value, tags", "one line with the nearest key")
 def test_a_wrong_override_is_told_in_one_line(toy: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         compose("toy", None, [override])
@@ -163,6 +166,7 @@ def test_a_wrong_override_is_told_in_one_line(toy: Path, override: str, message:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.fault(10, "unknown paper or preset", "one line with the nearest")
 def test_unknown_papers_and_presets_are_told_with_the_known_ones(toy: Path) -> None:
     with pytest.raises(ConfigError, match=r"no paper 'toi'; did you mean toy\? \(papers: toy\)"):
         compose("toi")
@@ -184,6 +188,7 @@ def test_unknown_papers_and_presets_are_told_with_the_known_ones(toy: Path) -> N
         ("- 1", "expected the sections"),
     ],
 )
+@pytest.mark.fault(10, "YAML file with tags, aliases, loops, code", "one line with its place; nothing runs")
 def test_a_wrong_file_is_told_in_one_line_and_nothing_in_it_runs(toy: Path, text: str, message: str) -> None:
     toy.write_text(text)
     with pytest.raises(ConfigError) as caught:
@@ -199,6 +204,7 @@ def test_a_wrong_file_is_told_in_one_line_and_nothing_in_it_runs(toy: Path, text
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=40))
+@pytest.mark.fault(10, "any text as YAML (hypothesis)", "plain data or one line")
 def test_reading_yaml_yields_plain_data_or_one_line(text: str) -> None:
     try:
         value = read_yaml(text, "here")

@@ -1,0 +1,37 @@
+"""What can go wrong in a night of training, and what must then happen: rows that ``fault(row, …)`` marks tests of."""
+
+ROWS = {
+    1: ("annotation file missing, not JSON, truncated", "one line: file, fault, fix; before any training"),
+    2: (
+        "keypoints of wrong length, NaN, negative visibility",
+        "named by id; refused, or dropped and counted",
+    ),
+    3: ("box without area or outside, wrong num_keypoints", "repaired by a stated rule; counted in the run record"),
+    4: ("missing image, duplicate ids, unknown category", "named; refused"),
+    5: ("photograph missing, truncated, of another size", "named; error, or skipped and counted"),
+    6: ("grayscale, CMYK, 16 bits, EXIF, 1×1, 20,000×20,000", "loaded right, or refused by a size limit"),
+    7: ("file_name or link that leads out of the folder", "refused"),
+    8: ("nobody, only crowds, no keypoints, 100 people", "zero losses touch every parameter; trains, evaluates"),
+    9: ("split without any person", "clear error in training; figures 0 in evaluation"),
+    10: ("unknown key, paper, preset, wrong type, YAML tags", "one line with the nearest key; nothing executed"),
+    11: ("NaN or infinite loss", "stops: term, step, samples, batch saved; or skips n steps"),
+    12: ("SIGINT, SIGTERM, SIGUSR1 in training", "checkpoint, clean end, resumable"),
+    13: (
+        "SIGKILL at any step, also while saving",
+        "resumed from the last good one, equal to undisturbed",
+    ),
+    14: ("newest checkpoint truncated or damaged", "said; the one before is used"),
+    15: ("checkpoint with code in a pickle", "refused; the code is not run"),
+    16: ("checkpoint of another paper, config or skeleton", "refused; the difference shown"),
+    17: ("disk full", "clear error; earlier checkpoint intact"),
+    18: ("run folder read-only, or in use by a live run", "refused at start"),
+    19: ("DataLoader worker killed, or hanging", "error that names the worker, within the time-out"),
+    20: ("a rank dies, or never moves again", "all ranks end within the time-out; which rank is said"),
+    21: ("odd number of samples over ranks; fewer than ranks", "the figures of one process"),
+    22: ("W&B out of reach, no login, failing", "the run goes on; offline files kept; said once"),
+    23: ("no network for pretrained weights", "one line: what was sought, where to put the file"),
+    24: ("detections of another split, wrong ids, empty", "named and refused, or AP 0 if truly empty"),
+    25: ("evaluation without detections, one image, NaN scores", "figures, no crash"),
+    26: ("preempted and requeued by SLURM, also twice", "ends with the undisturbed result"),
+    27: ("resumed on other devices or with another batch size", "effective batch kept, or refused"),
+}
