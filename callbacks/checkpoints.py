@@ -63,7 +63,7 @@ class Checkpoints(Checkpoint):
         value = math.nan if score is None else float(score)
         if value > (-math.inf if self.best_score is None else self.best_score):
             self.best_score, self.best_step = value, trainer.global_step
-            trainer.save_checkpoint(self.best)
+            self._save(trainer, self.best)
         if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self.save_last(trainer)
 
@@ -72,9 +72,21 @@ class Checkpoints(Checkpoint):
 
     def save_last(self, trainer: pl.Trainer) -> None:
         """Write ``last.ckpt`` now. Every rank must call it."""
-        if trainer.is_global_zero and self.last.exists():
-            os.replace(self.last, self.previous)
-        trainer.save_checkpoint(self.last)
+        self._save(trainer, self.last, keep=self.previous)
+
+    def _save(self, trainer: pl.Trainer, file: Path, keep: Path | None = None) -> None:
+        """Write beside ``file`` first: Lightning writes in the system's temporary folder and moves, which between file
+        systems is a copy that can be cut short. What was in ``file`` is left, or becomes ``keep``, until then."""
+        draft = file.with_suffix(".part")
+        try:
+            trainer.save_checkpoint(draft)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+        if trainer.is_global_zero:
+            if keep is not None and file.exists():
+                os.replace(file, keep)
+            os.replace(draft, file)
 
 
 def is_resumable_here(trainer: pl.Trainer, batch_idx: int) -> bool:

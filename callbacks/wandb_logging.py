@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,6 +51,9 @@ class ForgivingWandbLogger(WandbLogger):
         """Write the final figures and close the run."""
         self._attempt(lambda: self.experiment.summary.update(dict(summary)))
         self._attempt(lambda: self.experiment.finish(exit_code=exit_code))
+        if self._has_failed:  # its service may be gone: else it is missed, with a traceback, when the process ends
+            with contextlib.suppress(Exception):
+                _let_go()
 
     def _attempt(self, action: Callable[[], Any]) -> None:
         if self._has_failed:

@@ -177,7 +177,9 @@ def _write_state(path: Path, run_id: str, state: str) -> None:
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     before = _read_state(path)
     content = {"run_id": run_id, "state": state, "started": before.get("started", now), "changed": now}
-    (path / "run.json").write_text(json.dumps({**content, "pid": os.getpid(), "host": socket.gethostname()}) + "\n")
+    draft = path / "run.json.part"  # a full disk must not cost the run its id
+    draft.write_text(json.dumps({**content, "pid": os.getpid(), "host": socket.gethostname()}) + "\n")
+    os.replace(draft, path / "run.json")
 
 
 def _shown(path: Path) -> str:
