@@ -16,6 +16,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from callbacks.metrics_csv import MetricsCsv, read_metrics
@@ -55,7 +56,8 @@ class RunRecord(pl.Callback):
         self._seconds_before = 0.0
         self._started_at = time.monotonic()
         self._train_started_at: float | None = None
-        self._random: tuple[Tensor, Tensor | None] | None = None
+        self._random: list[dict[str, Any]] | None = None
+        """Of every rank: its generators' states, ``cpu`` and ``cuda``."""
         self._first_step = 0
 
     @property
@@ -64,14 +66,14 @@ class RunRecord(pl.Callback):
         return self._seconds_before + time.monotonic() - self._started_at
 
     def state_dict(self) -> dict[str, Any]:
-        cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-        return {"wall_time": self.wall_time, "random": torch.get_rng_state(), "cuda_random": cuda}
+        return {"wall_time": self.wall_time, "random": random_states()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self._train_started_at is not None:
             return  # the best checkpoint comes back for its evaluation, in the same process
         self._seconds_before = float(state_dict["wall_time"])
-        self._random = state_dict["random"].cpu(), state_dict["cuda_random"]
+        stored = state_dict["random"]
+        self._random = [{"cpu": stored, "cuda": state_dict["cuda_random"]}] if isinstance(stored, Tensor) else stored
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -99,14 +101,20 @@ class RunRecord(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._train_started_at = time.monotonic()
         self._first_step = trainer.global_step
-        if self._random is not None:
-            cpu, cuda = self._random
-            torch.set_rng_state(cpu)
-            if cuda is not None and torch.cuda.is_available():
-                torch.cuda.set_rng_state(cuda.cpu())
+        self._set_random(trainer)
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv):
                 logger.forget_after(trainer.global_step)
+
+    def _set_random(self, trainer: pl.Trainer) -> None:
+        """Each rank draws its own numbers, and after an interruption those it would have drawn."""
+        rank, states = trainer.global_rank, self._random
+        if states is not None and (len(states) == trainer.world_size or rank == 0):
+            torch.set_rng_state(states[rank]["cpu"].cpu())
+            if states[rank]["cuda"] is not None and torch.cuda.is_available():
+                torch.cuda.set_rng_state(states[rank]["cuda"].cpu())
+        elif rank > 0:
+            torch.manual_seed(int(self.identity["config"]["seed"]) + 1_000_003 * rank + trainer.global_step)
 
     def facts(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """What training came to; call it right after ``fit``."""
@@ -147,6 +155,16 @@ class RunRecord(pl.Callback):
         draft.write_text(json.dumps(result, indent=2) + "\n")
         os.replace(draft, file)
         return file
+
+
+def random_states() -> list[dict[str, Any]]:
+    """State of torch's generators on every rank, in their order. Every rank must call it."""
+    own = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None}
+    if not (dist.is_available() and dist.is_initialized()):
+        return [own]
+    states: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(states, own)
+    return states
 
 
 def git_state() -> dict[str, Any] | None:

@@ -166,6 +166,7 @@ class CocoDataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             timeout=self.config.worker_timeout if workers > 0 else 0,
             worker_init_fn=start_worker,
+            generator=torch.Generator().manual_seed(self.seed),  # torch's own is the model's: resumption is exact
             **options,
         )
 

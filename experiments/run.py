@@ -14,6 +14,7 @@ data); 130 interrupted by Ctrl-C, 143 by SIGTERM, 138 by SIGUSR1 (resumable with
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import errno
 import json
@@ -32,7 +33,7 @@ from experiments.run_directory import (
     open_run_directory,
     write_config,
 )
-from experiments.slurm import is_slurm_job, requeue
+from experiments.slurm import end_interrupted_task, is_slurm_job
 from lightning_modules.papers import PAPERS
 
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130
@@ -84,9 +85,10 @@ def _run(config: RunConfig, options: argparse.Namespace, report: dict[str, Any])
         state, code = _train(config, directory, options, report, is_first=is_first, resume=resume)
     finally:
         if is_first:
-            directory.note(state)
-    if is_first and code == 128 + signal.SIGUSR1 and is_slurm_job():
-        _say(requeue())
+            with contextlib.suppress(OSError):  # a full disk was told already
+                directory.note(state)
+    if code == 128 + signal.SIGUSR1 and is_slurm_job() and (line := end_interrupted_task(is_first=is_first)):
+        _say(line)
     return code
 
 
@@ -118,7 +120,10 @@ def _train(
         _abandon(session)
         return "interrupted", _tell("stopped at once; --resume continues from last.ckpt", report, INTERRUPTED)
     except Exception as error:
+        culprit = session.explain(error) if session else None
         _abandon(session)
+        if culprit is not None:
+            return "failed", _tell(RuntimeError(culprit), report, FAILED)
         code = FAILED if session is not None and session.has_trained else REFUSED
         if options.traceback or not _is_plain(error):
             traceback.print_exc()
@@ -136,7 +141,8 @@ def _train(
 
 def _abandon(session: Any) -> None:
     if session is not None:
-        session.abandon()
+        with contextlib.suppress(OSError):  # the error that led here is told
+            session.abandon()
 
 
 def _is_plain(error: Exception) -> bool:
@@ -159,9 +165,18 @@ def _worker_line(error: Exception) -> str | None:
     text = str(error)
     if isinstance(error, RuntimeError) and text.startswith("DataLoader"):
         return f"{text}: the system ended it, mostly for want of memory (fewer data.num_workers), or it hung"
+    if isinstance(error, (ConnectionError, EOFError)) and _was_raised_in(error, "dataloader.py"):
+        return (
+            f"DataLoader worker is gone in the middle of a batch ({text}): the system ended it, mostly for want of "
+            "memory (fewer data.num_workers)"
+        )
     if isinstance(error, (ValueError, OSError)) and text.startswith("Caught ") and "in DataLoader worker" in text:
         return text.strip().splitlines()[-1].split(": ", 1)[-1]
     return None
+
+
+def _was_raised_in(error: Exception, file: str) -> bool:
+    return any(os.path.basename(frame.filename) == file for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _tell(error: Exception | str, report: dict[str, Any], code: int) -> int:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
+
+WAIT = 60.0
+"""Seconds that the other ranks leave rank 0 to ask for the requeue, which ends them."""
 
 
 def is_slurm_job() -> bool:
@@ -27,3 +31,17 @@ def requeue() -> str:
         why = " ".join((done.stderr or done.stdout).split()) or f"scontrol ended with {done.returncode}"
         return f"SLURM job {job} cannot be requeued ({why}); submit it again to continue"
     return f"SLURM job {job} is requeued"
+
+
+def end_interrupted_task(*, is_first: bool) -> str | None:
+    """What a task does last once SIGUSR1 has ended its training: rank 0 requeues the job, the others wait for it.
+
+    They would else be the first to end, and ``srun --kill-on-bad-exit`` would end rank 0 before it has asked.
+
+    Returns:
+        On rank 0 one line for the user.
+    """
+    if is_first:
+        return requeue()
+    time.sleep(WAIT)
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from callbacks.nan_guard import NanGuard
 from callbacks.nan_skip import NanSkip
 from callbacks.pictures import Pictures
 from callbacks.progress import ProgressLine
+from callbacks.rank_watch import RankWatch
 from callbacks.run_record import RunRecord, draw_curves
 from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
 from callbacks.weight_average import average_weights
@@ -47,6 +49,7 @@ class Callbacks(NamedTuple):
     evaluation: CocoEvaluation
     pictures: Pictures
     record: RunRecord
+    rank_watch: RankWatch
     nan_guard: NanGuard | NanSkip
     progress: ProgressLine
     learning_rate: LearningRate
@@ -109,7 +112,7 @@ class Session:
         figures = self.callbacks.evaluation.figures
         protocol = protocol_name(self.config, self.callbacks.evaluation.num_images)
         if not self.trainer.is_global_zero:
-            self.callbacks.interruption.release()
+            self._let_go()
             return Outcome(figures, protocol, None, None)
         draw_curves(self.directory.path / "metrics.csv", self.directory.path / "curves.png")
         result_file = self.callbacks.record.write(
@@ -121,13 +124,24 @@ class Session:
             train={**facts, "best_step": self.callbacks.checkpoints.best_step, "lr_factor": self.plan.lr_factor},
         )
         self._close(loggers, {f"best/{name}": figure for name, figure in figures.items()}, exit_code=0)
-        self.callbacks.interruption.release()
+        self._let_go()
         return Outcome(figures, protocol, result_file, self.callbacks.pictures.last_file)
+
+    def explain(self, error: Exception) -> str | None:
+        """One line on the rank that made a collective fail; None for any other error."""
+        return self.callbacks.rank_watch.explain(error)
 
     def abandon(self) -> None:
         """Close what an interrupted or failed run leaves open."""
-        self.callbacks.interruption.release()
+        self._let_go()
+        for worker in multiprocessing.active_children():  # one that hangs would be waited for when this process ends
+            worker.kill()
+            worker.join(5.0)
         self._close(self.trainer.loggers, {}, exit_code=1)
+
+    def _let_go(self) -> None:
+        self.callbacks.interruption.release()
+        self.callbacks.rank_watch.close()
 
     def _close(self, loggers: list[Logger], summary: dict[str, Any], *, exit_code: int) -> None:
         for logger in loggers:
@@ -201,6 +215,7 @@ def build_callbacks(config: RunConfig, directory: Path, identity: dict[str, Any]
         evaluation=CocoEvaluation(directory / "predictions.json"),
         pictures=Pictures(directory / "pictures", config.output.pictures),
         record=RunRecord(directory, identity),
+        rank_watch=RankWatch(patience=options.ddp_timeout / 2),
         nan_guard=(NanSkip(directory, options.max_nan_skips) if options.on_nan is OnNan.skip else NanGuard(directory)),
         progress=ProgressLine(),
         learning_rate=LearningRate(),

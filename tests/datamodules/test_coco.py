@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,6 +63,7 @@ def test_evaluation_alone_reads_no_training_data(root):
         data.train_dataloader()
 
 
+@pytest.mark.fault(9, "split without people", "error in training alone")
 def test_a_split_without_people_is_an_error_in_training_only(root):
     with pytest.raises(ValueError, match=r"train2017\.json: no image to train on .*train_without_people=true"):
         module(root, train_image_ids=[2, 4]).setup()
@@ -79,6 +81,7 @@ def test_no_folder_is_told():
         CocoDataModule(DataConfig(), COCO).setup()
 
 
+@pytest.mark.fault(5, "photograph missing, data.on_bad_image=skip", "error before training, or left out")
 def test_missing_photographs_are_found_before_training(root):
     (root / "val2017/2.png").unlink()
     with pytest.raises(AnnotationError, match=r"image 2: its photograph .* is missing"):
@@ -157,6 +160,29 @@ def test_workers_and_epochs_draw_differently_and_any_number_of_workers_the_same(
             assert torch.equal(passes[0][epoch][sample], passes[2][epoch][sample])
 
 
+def test_ranks_share_the_samples_and_draw_each_as_one_process_would(root):
+    """Whatever rank or worker a sample falls to, it is augmented alike; no two are."""
+
+    def drawn(rank, world, workers=0):
+        data = module(root, num_workers=workers, **WILD)
+        data.setup("fit")
+        current = SimpleNamespace(ready=0, processed=0)
+        loops = SimpleNamespace(
+            epoch_progress=SimpleNamespace(current=current),
+            epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(current=current)),
+        )
+        data.trainer = SimpleNamespace(world_size=world, global_rank=rank, fit_loop=loops)
+        return matrices(data.train_dataloader())
+
+    alone = drawn(0, 1)
+    ranks = [drawn(rank, 2, workers=rank) for rank in range(2)]
+    assert {*ranks[0], *ranks[1]} == {*alone} == {0, 1, 2, 3, 4}
+    for rank in ranks:
+        for sample, matrix in rank.items():
+            assert torch.equal(matrix, alone[sample])
+    assert len({tuple(matrix.flatten().tolist()) for matrix in alone.values()}) == 5
+
+
 def test_plain_loaders_draw_differently_in_each_worker_too(root):
     """Without the epoch sampler: the worker's own seed, from ``start_worker``."""
     from torch.utils.data import DataLoader
@@ -183,6 +209,7 @@ def test_errors_in_workers_are_one_line(root):
     batches._shutdown_workers()  # left to the garbage collector this takes five seconds
 
 
+@pytest.mark.fault(5, "photograph truncated, skipped in a worker", "replaced and counted")
 def test_skips_in_workers_are_counted(root):
     path = root / "train2017/3.png"
     path.write_bytes(path.read_bytes()[:-40])
@@ -192,6 +219,7 @@ def test_skips_in_workers_are_counted(root):
     assert data.train_set.annotations.image_ids[data.train_set.skipped.numpy()].tolist() == [3]
 
 
+@pytest.mark.fault(3, "dropped and repaired entries of a run", "told once; counted for the record")
 def test_what_was_dropped_and_repaired_is_told_and_kept_for_the_record(write_coco, person):
     people = [person(1), person(2, num_keypoints=3), person(3, keypoints=[0])]
     root = write_coco(people, dict.fromkeys((1, 2), (40, 60)))

@@ -102,3 +102,15 @@ def toy_table(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     module.register(tmp_path)
     yield module
     sys.modules.pop("toy_ablate", None)
+
+
+@pytest.fixture
+def run(toy: Any, tiny_coco: Path, tmp_path: Path):
+    """``run("key=value", "--flag", …)`` trains the toy paper and returns the exit code."""
+    from experiments.run import main
+
+    def call(*arguments: str) -> int:
+        return main(["--paper", "toy", f"data.root={tiny_coco}", f"output.root={tmp_path}/runs", *arguments])
+
+    call.runs = tmp_path / "runs" / "toy"  # type: ignore[attr-defined]
+    return call

@@ -15,20 +15,8 @@ import torch
 import yaml
 
 from experiments.config import list_papers, list_presets
-from experiments.run import main
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def run(toy: Any, tiny_coco: Path, tmp_path: Path):
-    """``run("key=value", "--flag", …)`` trains the toy paper and returns the exit code."""
-
-    def call(*arguments: str) -> int:
-        return main(["--paper", "toy", f"data.root={tiny_coco}", f"output.root={tmp_path}/runs", *arguments])
-
-    call.runs = tmp_path / "runs" / "toy"  # type: ignore[attr-defined]
-    return call
 
 
 def weights(folder: Path, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
@@ -110,6 +98,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     # Batch 3 lies within the first epoch, and its step is complete (two batches a step).
     monkeypatch.setenv("TOY_SIGNAL_AT", "3")
     monkeypatch.setenv("TOY_SIGNAL", name)
+    monkeypatch.setenv("TOY_NOISE", "1")
     assert run("--name", "parts", *common) == code
     parts = run.runs / "parts"
     assert json.loads((parts / "run.json").read_text())["state"] == "interrupted"
@@ -130,6 +119,8 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     ]
 
 
+@pytest.mark.fault(14, "last.ckpt truncated", "said; previous.ckpt is used")
+@pytest.mark.fault(27, "resumed with another batch size", "refused, or the same samples a step")
 def test_a_run_is_resumed_only_as_it_was_and_from_a_sound_checkpoint(
     run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +145,7 @@ def test_a_run_is_resumed_only_as_it_was_and_from_a_sound_checkpoint(
     assert json.loads((run.runs / "parts" / "result.json").read_text())["train"]["epochs"] == 3
 
 
+@pytest.mark.fault(15, "code in last.ckpt", "refused, exit code 2; not run")
 def test_a_checkpoint_that_holds_code_is_refused(
     run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +163,7 @@ def test_a_checkpoint_that_holds_code_is_refused(
     assert not touched.exists()
 
 
+@pytest.mark.fault(11, "NaN loss, as a command", "one line, exit code 1; checkpoint finite")
 def test_a_nan_ends_the_run_with_its_name(
     run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +200,7 @@ def test_steps_with_nan_can_be_skipped_also_by_a_run_that_stopped_at_one(
     assert all(torch.isfinite(value).all() for value in weights(run.runs / "nan").values())
 
 
+@pytest.mark.fault(1, "data.root that is not there, as a command", "one line, exit code 2")
 def test_mistakes_are_one_line_and_end_before_training(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in (
         (("optimizer.lrr=1",), "optimizer.lrr: no such key; did you mean optimizer.lr?"),
@@ -224,6 +218,7 @@ def test_mistakes_are_one_line_and_end_before_training(run: Any, capsys: pytest.
 
 
 @pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.fault(5, "photographs truncated, as a command", "one line, exit code 2")
 def test_a_damaged_photograph_is_one_line_also_from_a_worker(
     run: Any, tiny_coco: Path, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,39 +230,6 @@ def test_a_damaged_photograph_is_one_line_also_from_a_worker(
     assert "truncated or damaged" in err.splitlines()[-1]
     assert "Traceback" not in err
     assert run("--name", "damaged", "data.train_split=val2017") == 0  # nothing was trained there
-
-
-def test_two_processes_score_like_one(run: Any, toy: Any, tiny_coco: Path, tmp_path: Path) -> None:
-    """Seven images over two ranks, four samples a step either way; stdout is one JSON object."""
-    command = [sys.executable, str(Path(toy.__file__)), "--paper", "toy", "--json", f"data.root={tiny_coco}"]
-    two = [f"output.root={tmp_path}/two", "trainer.devices=2", "trainer.strategy=ddp"]
-    environment = {**os.environ, "TOY_RECIPES": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    environment.pop("POSE_PAPERS_RUN_DIRECTORY", None)
-    done = subprocess.run([*command, *two], capture_output=True, text=True, env=environment, timeout=900)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert report["train"]["samples_per_step"] == 4
-    assert report["train"]["steps"] == 6
-    assert "2 devices × 2" in done.stderr
-    assert "warning" not in done.stderr.lower()
-    assert "wandb" not in {path.name for path in Path(report["directory"]).iterdir()}
-
-    # The weights of the two processes, evaluated by one.
-    from datamodules.evaluator import CocoKeypointEvaluator
-
-    results = json.loads((Path(report["directory"]) / "predictions.json").read_text())
-    assert len(results) == 14
-    scored = CocoKeypointEvaluator(tiny_coco / "annotations" / "person_keypoints_val2017.json").score(results)
-    assert scored["AP"] == report["figures"]["AP"] > 0
-    from experiments.config import compose
-    from experiments.run_directory import RunDirectory
-    from experiments.training import Session
-
-    config = compose("toy", None, [f"data.root={tiny_coco}"])
-    (tmp_path / "one").mkdir()
-    session = Session(config, RunDirectory(tmp_path / "one", "id"), is_first=True, say=print)
-    session.trainer.validate(session.module, session.data, ckpt_path=report["directory"] + "/best.ckpt", verbose=False)
-    assert session.callbacks.evaluation.figures["AP"] == report["figures"]["AP"]
 
 
 @pytest.mark.slow

@@ -2,17 +2,23 @@
 
 As a program it is ``experiments.run`` with this paper added: ``python toy_paper.py --paper toy …``.
 Environment: ``TOY_<EVENT>_AT`` is a batch, counted over the run, at which rank ``TOY_RANK`` (else 0) has a NaN loss
-(``NAN``; several batches with commas), sends itself a signal (``SIGNAL``: SIGINT, or the one of ``TOY_SIGNAL``), or
-waits for ever (``HANG``); with ``TOY_STALL=START:BATCH:FILE`` a run whose ``model.start`` is START waits at BATCH to be
-killed, the first time only: FILE then exists. ``TOY_RECIPES`` is the folder its recipe is written to.
+(``NAN``; several batches with commas), sends itself a signal (``SIGNAL``: SIGINT, or the one of ``TOY_SIGNAL``), waits
+for ever (``HANG``), kills its process (``DEATH``) or its DataLoader workers (``WORKER_DEATH``), lets every photograph
+of the folder ``TOY_DISK`` block its reader (``BLOCK``), or fills that folder's disk (``FULL``). ``TOY_SECONDS`` is what
+a step takes at least; with ``TOY_NOISE`` the loss is random; ``TOY_RECIPES`` is the folder its recipe is written to.
+With ``TOY_STALL=START:BATCH:FILE`` a run whose ``model.start`` is START waits at BATCH to be killed, the first time
+only: FILE then exists.
 """
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,11 +58,26 @@ class Toy(pl.LightningModule):
         if self._is_time("HANG"):
             threading.Event().wait()
         self._stall()
-        draws = torch.rand(len(batch.images), 1, generator=torch.Generator().manual_seed(sum(self.seen[-1])))
-        loss = self.network(draws.to(self.device)).pow(2).mean()
+        if self._is_time("DEATH"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._is_time("WORKER_DEATH"):
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid or 0, signal.SIGKILL)
+        if self._is_time("BLOCK"):
+            for photograph in Path(os.environ["TOY_DISK"]).glob("*.png"):
+                photograph.unlink()
+                os.mkfifo(photograph)  # whoever opens it waits for ever
+        if self._is_time("FULL"):
+            fill(Path(os.environ["TOY_DISK"]) / "filler")
+        time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
+        # An input of each sample's own: the loss of a union of batches is the mean of their losses.
+        draws = [torch.rand(1, generator=torch.Generator().manual_seed(sample)) for sample in self.seen[-1]]
+        loss = self.network(torch.stack(draws).to(self.device)).pow(2).mean()
+        if "TOY_NOISE" in os.environ:  # as dropout: numbers of torch's own generator, more on some ranks than on others
+            loss = loss * (1 + 0.1 * torch.rand(sum(self.seen[-1]) % 7 + 1)[-1])
         if self._is_time("NAN"):
             loss = loss * float("nan")
-        self.log("train/offset", loss.detach(), batch_size=len(batch.images))
+        self.log("train/offset", loss.detach(), batch_size=len(batch.images), sync_dist=True)
         return loss
 
     def _is_time(self, event: str) -> bool:
@@ -87,6 +108,13 @@ class Toy(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), self.optimizer.lr, momentum=self.optimizer.momentum)
+
+
+def fill(file: Path) -> None:
+    """Write until the disk has no room."""
+    with contextlib.suppress(OSError), file.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
 
 
 RECIPE = """
