@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_COMPILE_BYTECODE_TIMEOUT = 900
 export UV_HTTP_TIMEOUT = 300
 
-.PHONY: setup demo test lint format lock bench
+.PHONY: setup demo test test-faults test-slurm lint format lock bench
 
 setup: .venv/.installed
 
@@ -23,7 +23,15 @@ demo: setup
 	$(BIN)/python -m experiments.run --paper inspose --preset demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slurm" --cov --cov-report=term
+
+# Every fault of tests/faults/matrix.py: what it is, what must happen, what was seen.
+test-faults: setup
+	FAULT_MUTATIONS=500 $(BIN)/python -m pytest -p tests.faults.table -m fault
+
+# A real SLURM on this machine (Debian, root); says why where there can be none.
+test-slurm: setup
+	$(BIN)/python -m pytest -rs tests/slurm
 
 bench: setup
 	$(BIN)/python -m experiments.benchmark

@@ -77,6 +77,7 @@ def test_the_evaluation_after_training_ends_at_once_and_tells_the_processes_it_s
 
 
 @pytest.mark.parametrize("own", [True, False])
+@pytest.mark.fault(12, "signal on one rank of two", "all ranks stop at one step")
 def test_any_ranks_signal_stops_all_of_them_one_batch_later(trainer: Any, tmp_path: Path, own: bool) -> None:
     checkpoints = Checkpoints(tmp_path)
     interruption = Interruption(checkpoints)

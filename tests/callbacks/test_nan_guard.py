@@ -47,6 +47,7 @@ def step(guard: NanGuard, trainer: Any, number: int, **terms: float) -> None:
     guard.on_train_batch_end(trainer, None, {"loss": torch.tensor(sum(terms.values()))}, batch(number), 0)  # type: ignore[arg-type]
 
 
+@pytest.mark.fault(11, "infinite loss term", "term, step, samples named; batch saved")
 def test_infinite_terms_are_named_and_the_batch_is_kept(tmp_path: Path, trainer: Any) -> None:
     guard = NanGuard(tmp_path)
     step(guard, trainer, 1, cls=1.0, box=2.0)

@@ -27,6 +27,7 @@ def test_disabled_opens_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault(22, "server out of reach", "seconds; kept offline; said once")
 def test_a_server_out_of_reach_costs_seconds_and_the_run_is_kept_offline(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +63,7 @@ class BrokenRun:
         raise OSError(28, "No space left on device")
 
 
+@pytest.mark.fault(22, "W&B fails in training", "said once; training goes on")
 def test_a_failure_later_on_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = BrokenRun()
     logger = ForgivingWandbLogger(run, tmp_path)

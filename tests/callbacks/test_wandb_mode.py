@@ -14,6 +14,7 @@ def _no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
 
+@pytest.mark.fault(22, "no login", "offline")
 def test_online_only_where_someone_is_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert default_mode() == "offline"
     (tmp_path / "netrc").write_text("machine api.wandb.ai login user password " + "k" * 40)

@@ -98,6 +98,7 @@ def test_soft_nms_stays_within_a_photograph(read):
         ([found(category_id=3)], r"none of its 1 detections has category_id 1 \(person\)"),
     ],
 )
+@pytest.mark.fault(24, "detections of another split, wrong ids, damaged", "named; refused")
 def test_faults_are_named(read, content, message):
     with pytest.raises(DetectionError, match=message) as raised:
         read(content)
@@ -105,6 +106,7 @@ def test_faults_are_named(read, content, message):
     assert "detections.json" in str(raised.value)
 
 
+@pytest.mark.fault(24, "no detection file", "named; refused")
 def test_a_missing_file_is_named(write_coco):
     root = write_coco([])
     annotations = read_annotations(root / "annotations/person_keypoints_val2017.json", root / "val2017", COCO)

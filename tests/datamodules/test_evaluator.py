@@ -135,6 +135,7 @@ def test_all_ten_figures_are_those_of_pycocotools(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.fault(21, "odd number of images, one repeated", "figures of one process")
 def test_ranks_that_share_an_odd_number_of_images_and_repeat_one_agree_with_one_process(tmp_path: Path) -> None:
     file, predictions = crowd_scene(tmp_path)
     alone = CocoKeypointEvaluator(file)
@@ -202,6 +203,7 @@ def test_results_are_pixel_indices(tmp_path: Path) -> None:
     assert first["score"] == float(predictions.scores[0, best])
 
 
+@pytest.mark.fault(25, "one image", "its figures")
 def test_a_chosen_set_of_images_is_scored_alone(tmp_path: Path) -> None:
     file, predictions = crowd_scene(tmp_path)
     chosen = CocoKeypointEvaluator(file, image_ids=[1, 4])
@@ -213,6 +215,7 @@ def test_a_chosen_set_of_images_is_scored_alone(tmp_path: Path) -> None:
     assert chosen.compute() == by_pycocotools(file, rows(predictions, [1, 4]), COCO)
 
 
+@pytest.mark.fault(25, "no detections", "figures 0")
 def test_without_detections_the_figures_are_zero(tmp_path: Path) -> None:
     file, predictions = crowd_scene(tmp_path)
     evaluator = CocoKeypointEvaluator(file)
@@ -221,6 +224,7 @@ def test_without_detections_the_figures_are_zero(tmp_path: Path) -> None:
     assert evaluator.compute() == dict.fromkeys(FIGURES, 0.0)
 
 
+@pytest.mark.fault(25, "NaN scores or coordinates", "dropped, counted; figures")
 def test_only_nan_scores_or_coordinates_are_dropped_and_counted(tmp_path: Path) -> None:
     file, predictions = crowd_scene(tmp_path)
     evaluator = CocoKeypointEvaluator(file)
@@ -235,6 +239,7 @@ def test_only_nan_scores_or_coordinates_are_dropped_and_counted(tmp_path: Path) 
     assert all(math.isfinite(value) for result in evaluator.results() for value in result["keypoints"])
 
 
+@pytest.mark.fault(9, "split without people, evaluated", "figures 0")
 def test_a_split_without_people_scores_zero_and_an_area_range_without_people_nan(tmp_path: Path) -> None:
     _, predictions = crowd_scene(tmp_path)
     evaluator = CocoKeypointEvaluator(write(tmp_path, 7, []))

@@ -43,6 +43,7 @@ def save(tmp_path, pixels):
         ("a.tif", "CMYK"),
     ],
 )
+@pytest.mark.fault(6, "grayscale, CMYK, palette, alpha", "three channels")
 def test_every_kind_of_file_becomes_three_channels(save, pixels, name, mode):
     path = save(name, mode)
     image = read_photograph(path, (24, 36), LIMIT)
@@ -54,6 +55,7 @@ def test_every_kind_of_file_becomes_three_channels(save, pixels, name, mode):
     check_photograph(path, (24, 36), LIMIT)
 
 
+@pytest.mark.fault(6, "16 bits", "the high byte")
 def test_sixteen_bits_keep_the_high_byte(tmp_path, pixels):
     path = tmp_path / "deep.png"
     Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(path)
@@ -61,6 +63,7 @@ def test_sixteen_bits_keep_the_high_byte(tmp_path, pixels):
     np.testing.assert_array_equal(image, np.repeat(pixels[..., :1], 3, axis=2))
 
 
+@pytest.mark.fault(6, "EXIF rotation", "upright as stored")
 def test_exif_rotation_is_ignored_as_coco_does(save, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -70,6 +73,7 @@ def test_exif_rotation_is_ignored_as_coco_does(save, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.fault(6, "1×1", "loaded")
 def test_one_pixel(tmp_path, suffix):
     path = tmp_path / f"one.{suffix}"
     Image.new("RGB", (1, 1), (200, 200, 200)).save(path)
@@ -78,6 +82,7 @@ def test_one_pixel(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+@pytest.mark.fault(5, "photograph truncated", "named; refused")
 def test_truncated_files_are_refused(save, suffix, share):
     path = save(f"cut.{suffix}")
     data = path.read_bytes()
@@ -106,6 +111,7 @@ def test_bytes_after_the_end_do_no_harm(save):
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
+@pytest.mark.fault(5, "not an image", "named; refused")
 def test_what_is_no_image_is_refused(tmp_path, data):
     path = tmp_path / "no.jpg"
     path.write_bytes(data)
@@ -113,6 +119,7 @@ def test_what_is_no_image_is_refused(tmp_path, data):
         read_photograph(path, None, LIMIT)
 
 
+@pytest.mark.fault(5, "photograph missing", "named; refused")
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(ImageError, match=r"gone\.jpg: No such file.*correct data\.root"):
         read_photograph(tmp_path / "gone.jpg", None, LIMIT)
@@ -120,11 +127,13 @@ def test_missing_file_and_folder(tmp_path):
         read_photograph(tmp_path, None, LIMIT)
 
 
+@pytest.mark.fault(5, "another size than annotated", "both sizes named; refused")
 def test_another_size_than_annotated_names_both(save):
     with pytest.raises(ImageError, match=r"the photograph is 36x24 but its annotation says 24x36 \(width x height\)"):
         read_photograph(save("a.jpg"), (36, 24), LIMIT)
 
 
+@pytest.mark.fault(6, "20,000×20,000 in a few bytes", "refused undecoded; the limit named")
 def test_a_bomb_is_refused_by_its_header(tmp_path):
     """20,000 x 20,000 in a file of a few bytes: nothing of it is decoded."""
     header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)

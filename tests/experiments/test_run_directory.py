@@ -40,6 +40,7 @@ def _open(config: RunConfig, answers: Any) -> None:
         answers.put("opened")
 
 
+@pytest.mark.fault(18, "folder of a live run", "refused; its process named")
 def test_a_live_run_is_not_disturbed_and_a_dead_one_can_be_taken_over(tmp_path: Path) -> None:
     settings = config(tmp_path, "name=mine")
     context = multiprocessing.get_context("spawn")
@@ -99,6 +100,7 @@ def test_other_ranks_find_the_folder_of_the_first(tmp_path: Path) -> None:
     assert join_run_directory(settings).path == first.path  # found as the one to resume
 
 
+@pytest.mark.fault(16, "resumed with another seed", "refused; both values named")
 def test_only_machine_settings_may_change_on_resumption(tmp_path: Path) -> None:
     settings = config(tmp_path, "name=mine")
     directory, _ = open_run_directory(settings, resume=False)
@@ -111,6 +113,7 @@ def test_only_machine_settings_may_change_on_resumption(tmp_path: Path) -> None:
     assert directory.path.name == "mine"
 
 
+@pytest.mark.fault(18, "folder that cannot be made", "refused; what to set")
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "inspose").write_text("not a folder")
     with pytest.raises(RunDirectoryError, match=r"cannot be written \(Not a directory\); set output\.root"):

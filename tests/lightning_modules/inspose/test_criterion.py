@@ -144,6 +144,7 @@ def test_what_lies_in_padding_changes_nothing(make_batch: Make, stride: int) -> 
         assert before[name].item() == pytest.approx(after[name].item(), rel=1e-6), name
 
 
+@pytest.mark.fault(8, "InsPose: nobody", "background only; touches everything")
 def test_nobody_costs_background_only_and_reaches_every_prediction(make_batch: Make) -> None:
     batch, config = make_batch(labelled=0.0), Config(bbox_head=True)
     batch = batch._replace(persons=batch.persons._replace(is_real=torch.zeros(2, 3, dtype=torch.bool)))
@@ -156,6 +157,7 @@ def test_nobody_costs_background_only_and_reaches_every_prediction(make_batch: M
         assert value.grad.isfinite().all(), name
 
 
+@pytest.mark.fault(8, "InsPose: only a crowd", "zero loss; touches everything")
 def test_an_ignored_batch_without_people_costs_nothing(make_batch: Make) -> None:
     batch = make_batch(labelled=0.0)
     batch.ignore[:] = True

@@ -125,6 +125,7 @@ def test_every_prediction_and_converter_learns(direction, form):
 
 
 @pytest.mark.parametrize("case", ["nobody", "ignored"])
+@pytest.mark.fault(8, "OpenPose: nobody, no keypoints, all ignored", "touches every parameter")
 def test_batches_that_teach_little_touch_everything(case):
     batch, config = random_batch(5), Config(self_supervision=SelfSupervision.both)
     if case == "nobody":

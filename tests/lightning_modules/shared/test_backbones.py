@@ -86,6 +86,7 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
         assert torch.equal(value, source.state_dict()[key])
 
 
+@pytest.mark.fault(15, "backbone weights with code, or others", "refused in one line")
 def test_files_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
     torch.save({"layer9.weight": torch.zeros(1)}, tmp_path / "other.pth")
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "shape.pth")
@@ -111,6 +112,7 @@ def test_impossible_choices_name_the_key() -> None:
         Backbone(config(frozen_stages=9))
 
 
+@pytest.mark.fault(23, "no network for weights", "what was sought, where to put it")
 def test_weights_that_cannot_be_fetched_say_what_was_sought(monkeypatch: pytest.MonkeyPatch) -> None:
     create = timm.create_model
 

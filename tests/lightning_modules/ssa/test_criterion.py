@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from lightning_modules.shared.config import BackboneConfig
@@ -39,6 +40,7 @@ def test_terms_are_those_of_the_full_attention_matrix() -> None:
     torch.testing.assert_close(terms["heatmap"], (output.heatmap_s4 - wanted.heatmap_s4).square().mean())
 
 
+@pytest.mark.fault(8, "SSA: nobody", "touches every parameter")
 def test_every_parameter_is_touched_whoever_is_there() -> None:
     for supervision in Supervision:
         for people in (0, 2):
