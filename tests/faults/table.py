@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from tests.faults.matrix import ROWS
 
@@ -57,6 +57,7 @@ def _notice(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         with real_raises(*arguments, **options) as caught:
             yield caught
         said.append(str(caught.value))
+        del caught  # else its traceback keeps this frame, and what the program held, alive
 
     def readouterr(self: Any) -> Any:
         captured = real_read(self)
@@ -89,7 +90,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    table = Table("#", "fault", "expected", "seen", "test", "", show_lines=False, pad_edge=False)
+    table = Table("#", "fault", "expected", "seen", Column("test", overflow="fold"), "", pad_edge=False)
     for number, (fault, expected) in ROWS.items():
         entries = [entry for entry in _entries.values() if entry.row == number]
         table.add_row(str(number), fault, expected, "" if entries else "NO TEST", "", "", style="bold")
