@@ -27,7 +27,7 @@ test: setup
 
 # Every fault of tests/faults/matrix.py: what it is, what must happen, what was seen.
 test-faults: setup
-	FAULT_MUTATIONS=500 $(BIN)/python -m pytest -p tests.faults.table -m fault
+	FAULTS=all $(BIN)/python -m pytest -p tests.faults.table -m fault
 
 # A real SLURM on this machine (Debian, root); says why where there can be none.
 test-slurm: setup

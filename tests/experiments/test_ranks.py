@@ -18,6 +18,8 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 
+takes_minutes = pytest.mark.skipif(os.environ.get("FAULTS") != "all", reason="takes minutes; make test-faults runs it")
+
 
 @pytest.fixture
 def launch(toy: Any, tiny_coco: Path, tmp_path: Path):
@@ -118,6 +120,7 @@ def test_two_processes_are_as_one_and_go_on_exactly(
     record_property("seen", told)
 
 
+@takes_minutes
 @pytest.mark.slow
 @pytest.mark.fault(20, "rank 1 killed in training", "rank 0 ends at once and says which rank and how")
 def test_a_rank_that_dies_is_named(launch: Any, record_property: Any) -> None:
@@ -131,6 +134,7 @@ def test_a_rank_that_dies_is_named(launch: Any, record_property: Any) -> None:
     assert "Traceback" not in done.stderr
 
 
+@takes_minutes
 @pytest.mark.slow
 @pytest.mark.fault(20, "rank 1 waits for ever", "all end within the time-out; which rank, and where it is, is said")
 def test_a_rank_that_hangs_is_named_and_ended(launch: Any, record_property: Any) -> None:
