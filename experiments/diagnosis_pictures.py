@@ -44,11 +44,13 @@ def draw_bars(diagnoses: dict[str, Diagnosis], skeleton: Skeleton, file: Path) -
     for index, (name, diagnosis) in enumerate(diagnoses.items()):
         places = np.arange(len(KINDS)) + (index - (len(diagnoses) - 1) / 2) * width
         heights = [100 * diagnosis.gains[kind] for kind in KINDS]
-        bars = gains.bar(places, heights, width * 0.92, color=_SHADES[index % 2], label=f"{name}: {_ap(diagnosis)}")
+        bars = gains.bar(
+            places, heights, width * 0.92, color=_SHADES[index % 2], label=f"{_short(name)}: {_ap(diagnosis)}"
+        )
         gains.bar_label(bars, fmt="%.1f", fontsize="x-small", padding=1)
     gains.set_xticks(range(len(KINDS)), [_words(kind) for kind in KINDS], rotation=30, ha="right")
     gains.set(ylabel="AP gained if repaired alone")
-    gains.legend(fontsize="small", frameon=False)
+    gains.legend(fontsize="small", frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     gains.margins(y=0.15)
     for axes, (name, diagnosis) in zip(joints, diagnoses.items(), strict=True):
         names, shares = joint_shares(diagnosis, skeleton)
@@ -58,8 +60,9 @@ def draw_bars(diagnoses: dict[str, Diagnosis], skeleton: Skeleton, file: Path) -
             axes.barh(names, 100 * shares[:, kind], left=left, color=color, label=kind.name)
             left += 100 * shares[:, kind]
         axes.invert_yaxis()
-        axes.set(title=name if len(diagnoses) > 1 else "", xlabel="% of the joint's labelled keypoints")
-        axes.legend(fontsize="small", frameon=False)
+        whose = f", {_short(name)}" if len(diagnoses) > 1 else ""
+        axes.set(xlabel=f"% of the joint's labelled keypoints{whose}")
+        axes.legend(fontsize="small", frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     for axes in (gains, *joints):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=100)
@@ -107,7 +110,7 @@ def draw_worst(
         for name, images, entries in zip(diagnoses, by_id, results, strict=True):
             errors = images.get(worst.image_id, ImageErrors(worst.image_id, [], [], []))
             cells.append(draw_errors(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), errors, entries, skeleton))
-            captions.append(f"{name} {_summary(errors)}" if len(diagnoses) > 1 else _summary(errors))
+            captions.append(f"{_short(name, 16)} {_summary(errors)}" if len(diagnoses) > 1 else _summary(errors))
     if not cells:
         return None
     sheet = contact_sheet(cells, 2 if len(diagnoses) > 1 else min(4, len(cells)), cell=CELL, captions=captions)
@@ -192,6 +195,10 @@ def _summary(errors: ImageErrors) -> str:
     told = [f"{count} {name}" for name, count in counts.items() if count]
     told += [f"{len(errors.false_negatives)} not found"] if errors.false_negatives else []
     return f"{errors.image_id}: {', '.join(told) or 'no errors'}"
+
+
+def _short(name: str, length: int = 26) -> str:
+    return name if len(name) <= length else "…" + name[1 - length :]
 
 
 def _ap(diagnosis: Diagnosis) -> str:
