@@ -102,12 +102,15 @@ class RankWatch(pl.Callback):
         if self._store is None or not isinstance(error, RuntimeError) or not COLLECTIVE.search(str(error)):
             return None
         first = " ".join(str(error).split(". ")[0].split())
-        return f"{self.diagnose()}; the collective of rank {self._rank} said: {first[:200]}"
+        return f"{self.diagnose(was_waiting=True)}; the collective of rank {self._rank} said: {first[:200]}"
 
-    def diagnose(self) -> str:
+    def diagnose(self, *, was_waiting: bool = False) -> str:
         """Who has ended, who is behind, who does not take part in the collective that the others are in.
 
         Takes two intervals, in which a live rank's reports change, unless the rank was started by this process.
+
+        Args:
+            was_waiting: this rank was in the collective until now.
         """
         before = self._reports() or {}
         if dead := self._dead_children(before):
@@ -116,6 +119,8 @@ class RankWatch(pl.Callback):
         now = self._reports()
         if now is None:
             return "rank 0 has ended"
+        if was_waiting and self._rank in now:
+            now[self._rank] = now[self._rank]._replace(is_waiting=True)
         others = {rank: report for rank, report in now.items() if rank != self._rank}
         silent = [rank for rank in range(self._ranks) if rank not in now]
         ended = [
