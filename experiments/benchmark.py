@@ -24,6 +24,7 @@ from experiments.benchmarks.measuring import Line, Setting
 BENCHMARKS = (
     "start_up",
     "annotations",
+    "worker_memory",
     "data_path",
     "targets",
     "ssn_shift",

@@ -111,13 +111,15 @@ def with_format(batch: PoseBatch) -> PoseBatch:
     return batch._replace(images=batch.images.to(memory_format=torch.channels_last))
 
 
-def keypoint_rcnn(batch: PoseBatch, setting: Setting) -> Callable[[], object]:
+def keypoint_rcnn(
+    batch: PoseBatch, setting: Setting, min_size: int = 800, max_size: int = 1333
+) -> Callable[[], object]:
     """On the same pixels; its own transform normalises and resizes them to where they are already."""
     from torchvision.models.detection import keypointrcnn_resnet50_fpn
 
     torch.manual_seed(0)
     options = {"weights": None, "weights_backbone": None, "box_detections_per_img": FOUND}
-    network = setting.place(keypointrcnn_resnet50_fpn(min_size=800, max_size=1333, **options))
+    network = setting.place(keypointrcnn_resnet50_fpn(min_size=min_size, max_size=max_size, **options))
     sizes = batch.meta.input_hw.tolist()
     images = [
         image[:, :height, :width].contiguous() for image, (height, width) in zip(batch.images, sizes, strict=True)

@@ -2,7 +2,7 @@
 
     python -m experiments.benchmarks.guided_points
 
-32 crops of 17 keypoints on maps of 64×48, 108 points each in the paper's proportion, and 128 feature channels.
+8 crops of 17 keypoints on maps of 64×48, 108 points each in the paper's proportion, and 128 feature channels.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _bilinear(plane: NDArray[np.float32], x: float, y: float) -> NDArray[Any]:
     return above * (1 - down) + below * down
 
 
-def lines(setting: Setting, crops: int = 32) -> list[Line]:
+def lines(setting: Setting, crops: int = 8) -> list[Line]:
     config = Config()
     sampler = GuidedPointSampler.from_config(config)
     heatmaps, targets, labelled, features = (value.to(setting.device) for value in sample(crops))

@@ -15,6 +15,7 @@ from experiments.benchmarks import (
     paf_assembly,
     suppression,
     targets,
+    worker_memory,
 )
 from experiments.benchmarks.measuring import Line, Setting
 from lightning_modules.openpose_ssal.parts import parts_of
@@ -118,3 +119,10 @@ def test_inference_and_the_share_of_decoding(paper, tmp_path, monkeypatch):
     inference, decoding = end_to_end.lines(QUICK, models=tuple(small))
     assert_sound([inference, decoding])
     assert 0 < 0.1 * decoding.ours < decoding.limit
+
+
+def test_workers_come_to_own_objects_and_share_columns(monkeypatch):
+    monkeypatch.setattr(worker_memory, "SIZES", {"val2017": (2000, 6000)})
+    (line,) = worker_memory.lines(QUICK)
+    assert line.naive > line.ours
+    assert_sound([line])
