@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -107,7 +108,7 @@ class RankWatch(pl.Callback):
     def diagnose(self, *, was_waiting: bool = False) -> str:
         """Who has ended, who is behind, who does not take part in the collective that the others are in.
 
-        Takes two intervals, in which a live rank's reports change, unless the rank was started by this process.
+        Takes three intervals, in which a live rank's reports change, unless the rank was started by this process.
 
         Args:
             was_waiting: this rank was in the collective until now.
@@ -115,7 +116,10 @@ class RankWatch(pl.Callback):
         before = self._reports() or {}
         if dead := self._dead_children(before):
             return dead
-        time.sleep(2.2 * INTERVAL)
+        for _ in range(3):  # another rank may be asking the same of this one
+            time.sleep(INTERVAL)
+            with contextlib.suppress(RuntimeError):
+                self._report()
         now = self._reports()
         if now is None:
             return "rank 0 has ended"

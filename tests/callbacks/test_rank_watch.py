@@ -20,6 +20,8 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Any:
     made: Any = RankWatch(patience=10)
     made._store, made._ranks, made.answers = object(), 3, []
     monkeypatch.setattr(made, "_reports", lambda: made.answers.pop(0))
+    made.beats = []
+    monkeypatch.setattr(made, "_report", lambda: made.beats.append(1))
     return made
 
 
@@ -58,6 +60,7 @@ def test_rank_0_or_the_network(watch: Any) -> None:
     assert watch.diagnose() == "rank 0 has ended"
     watch.answers = alive()
     assert watch.diagnose() == "all ranks are at step 4: the network between them may be at fault"
+    assert watch.beats  # it goes on reporting: others may be asking too
 
 
 def test_own_children_are_asked_directly(watch: Any) -> None:
