@@ -3,9 +3,9 @@
     python -m experiments.benchmarks.predict_video
 
 A rendered video of 300 frames of 640×480 through an InsPose of the demo's size with random weights, on one thread of
-torch: the other cores play the part the host plays beside a GPU. ``model alone`` is the same batches, made beforehand
-and computed before and after; ``in turn`` does everything of a batch before the next. Memory is the largest resident
-size of the process in each third of the frames.
+torch: the other cores play the part the host plays beside a GPU. ``model alone`` is the batches of the first and the
+last third, made beforehand and computed before and after; ``in turn`` does everything of a batch of the first third
+before the next. Memory is the largest resident size of the process in each third of the frames.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def model_alone(estimator: Estimator, batches: list[list[Sample]]) -> float:
     return time.perf_counter() - start
 
 
-def in_turn(estimator: Estimator, sources: list[Source], writer: Writer, batch_size: int) -> float:
-    """Seconds of reading, computing, drawing and encoding, one after the other."""
+def in_turn(estimator: Estimator, sources: list[Source], writer: Writer, batch_size: int, frames: int) -> float:
+    """Seconds of the first ``frames``: reading, computing, drawing and encoding, one after the other."""
     start = time.perf_counter()
     pending: list[tuple[Looked, list[Sample]]] = []
 
@@ -105,7 +105,7 @@ def in_turn(estimator: Estimator, sources: list[Source], writer: Writer, batch_s
         pending.clear()
 
     with writer:
-        for item in prepare(read_pictures(sources, print, max_pixels=10**9), estimator, None):
+        for item in prepare(read_pictures(sources, print, max_pixels=10**9, limit=frames), estimator, None):
             pending.append(item)
             if len(pending) == batch_size:
                 finish()
@@ -121,15 +121,18 @@ def measure(folder: Path, frames: int, config: RunConfig, batch_size: int) -> Me
     looked = prepare(read_pictures(sources, print, max_pixels=10**9), estimator, None)
     samples = [sample for _, own in looked for sample in own]
     batches = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
+    third = max(len(batches) // 3, 1)
+    first = sum(map(len, batches[:third]))
     options: dict[str, Any] = {"min_score": 0.0, "draws": True, "draws_boxes": True, "keeps_boxes": False}
     estimator(batches[0])
-    before = model_alone(estimator, batches)
-    turned = in_turn(estimator, sources, Writer(folder / "turn", sources, COCO, **options), batch_size)
+    before = model_alone(estimator, batches[:third])
+    turned = in_turn(estimator, sources, Writer(folder / "turn", sources, COCO, **options), batch_size, first)
     watched = Watched(folder / "out", sources, COCO, **options)
     outcome = run(estimator, sources, None, watched, batch_size=batch_size)
-    after = model_alone(estimator, batches)
+    after = model_alone(estimator, batches[-third:])
     thirds = [max(part.tolist()) for part in np.array_split(np.array(watched.memory), 3)]
-    return Measured(2 * frames / (before + after), frames / turned, outcome.images_per_s, thirds)
+    both = first + sum(map(len, batches[-third:]))
+    return Measured(both / (before + after), first / turned, outcome.images_per_s, thirds)
 
 
 def lines(setting: Setting) -> list[Line]:

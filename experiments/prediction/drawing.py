@@ -39,7 +39,8 @@ def draw(
 def lay_over(picture: NDArray[np.uint8], maps: tuple[Maps, ...]) -> NDArray[np.uint8]:
     """Maps over a picture; of several, the strongest at each pixel. One channel is a heat, two are a field.
 
-    Heat goes from blue to red, opaque as far as it is high. A field's direction is its hue, its length its opacity.
+    Heat goes from blue to red and is the more opaque the higher it is. A field's direction is its hue, its length its
+    opacity.
     """
     if not maps:
         return picture
@@ -63,5 +64,5 @@ def lay_over(picture: NDArray[np.uint8], maps: tuple[Maps, ...]) -> NDArray[np.u
         colors = cv2.cvtColor(
             cv2.applyColorMap((strongest * 255).astype(np.uint8), cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB
         )
-    opacity = (_OPACITY * strongest)[..., None]
+    opacity = (_OPACITY * np.sqrt(strongest))[..., None]
     return (picture * (1 - opacity) + colors * opacity).astype(np.uint8)

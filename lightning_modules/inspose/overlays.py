@@ -10,7 +10,6 @@ from torch import Tensor
 from datamodules.contracts import PoseBatch
 from lightning_modules.inspose.decode import propose
 from lightning_modules.inspose.locations import FEATURE_STRIDE, map_shape
-from lightning_modules.shared.relative import relative
 
 _PEOPLE = 20
 
@@ -18,7 +17,7 @@ _PEOPLE = 20
 def dynamic_filters(module: Any, batch: PoseBatch) -> Tensor:
     """f32 [B, 1, h, w]: the highest answer of the KP-Nets of the 20 best candidates, suppression left out.
 
-    A map is divided by its peak and weighed with the candidate's score, relative to the best; 0 where there is nobody.
+    A map's probability is divided by its peak and weighed with the candidate's score: faint where nobody is sure.
     """
     height, width = batch.images.shape[-2:]
     network = module.network
@@ -28,7 +27,7 @@ def dynamic_filters(module: Any, batch: PoseBatch) -> Tensor:
     maps = proposals.maps(slice(0, _PEOPLE))
     probabilities = (maps - maps.amax(dim=(3, 4), keepdim=True)).exp()
     weighed = probabilities * proposals.scores[:, :_PEOPLE, None, None, None]
-    return relative(weighed.flatten(1, 2))
+    return weighed.flatten(1, 2).amax(dim=1, keepdim=True)
 
 
 OVERLAYS: dict[str, Callable[[Any, PoseBatch], Tensor]] = {"dynamic_filters": dynamic_filters}

@@ -35,8 +35,9 @@ def average_flipped(heatmap: Tensor, mirrored: Tensor, flip_permutation: Tensor,
 def argmax_peaks(heatmap: Tensor) -> tuple[Tensor, Tensor]:
     """The highest cell, the first of equals: points f32 [B, K, 2] (x, y; indices) and values [B, K] of [B, K, h, w]."""
     score, cell = heatmap.flatten(2).max(dim=2)
-    width = heatmap.shape[-1]
-    return torch.stack([cell % width, cell // width], dim=-1).to(torch.float32), score
+    row = cell // heatmap.shape[-1]
+    column = cell - row * heatmap.shape[-1]  # a remainder by a size that is not known yet has no form in ONNX
+    return torch.stack([column, row], dim=-1).to(torch.float32), score
 
 
 def quarter_peaks(heatmap: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,8 @@ def find_peaks(heatmaps: Tensor, *, window: int, threshold: float, max_candidate
     is_peak = (heatmaps == F.max_pool2d(heatmaps, window, 1, window // 2)) & (heatmaps > threshold)
     flat = heatmaps.flatten(2)
     scores, index = torch.where(is_peak.flatten(2), flat, 0.0).topk(min(max_candidates, height * width), dim=2)
-    x, y = index % width, index // width
+    y = index // width
+    x = index - y * width  # a remainder by a size that is not known yet has no form in ONNX
 
     def value(column: Tensor, row: Tensor) -> Tensor:
         return flat.gather(2, row.clamp(0, height - 1) * width + column.clamp(0, width - 1))

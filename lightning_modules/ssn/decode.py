@@ -25,7 +25,7 @@ def decode(heatmap_s4: Tensor, batch: PoseBatch, config: DecodeConfig, sigma: fl
         Q = 1, valid where the crop's person is real. A keypoint's score is its peak; the person's, box score × mean of
         the keypoint scores above ``rescore_threshold`` (0 if there is none).
     """
-    points, scores = _peaks(heatmap_s4.float(), config.sub_pixel, sigma)
+    points, scores = peaks(heatmap_s4.float(), config.sub_pixel, sigma)
     meta = batch.meta
     keypoints = _to_photograph(to_pixels(points), meta.to_original)
     corners = _to_photograph(batch.persons.boxes[:, 0].unflatten(1, (2, 2)), meta.to_original)
@@ -39,7 +39,8 @@ def decode(heatmap_s4: Tensor, batch: PoseBatch, config: DecodeConfig, sigma: fl
     )
 
 
-def _peaks(heatmap: Tensor, sub_pixel: SubPixel, sigma: float) -> tuple[Tensor, Tensor]:
+def peaks(heatmap: Tensor, sub_pixel: SubPixel, sigma: float) -> tuple[Tensor, Tensor]:
+    """f32 [B, K, h, w] -> points f32 [B, K, 2], heatmap indices, and scores [B, K]."""
     if sub_pixel is SubPixel.dark:
         return dark_peaks(heatmap, sigma)
     return argmax_peaks(heatmap) if sub_pixel is SubPixel.argmax else quarter_peaks(heatmap)

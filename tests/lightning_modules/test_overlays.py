@@ -51,7 +51,8 @@ def test_every_map_covers_the_input_within_its_range(paper: str) -> None:
         assert maps.shape[:2] == (2, 2 if name == "paf" else 1), name
         assert maps.shape[2] * 96 == maps.shape[3] * 64, name
         strength = maps.norm(dim=1)
-        assert strength.flatten(1).amax(1).tolist() == pytest.approx([1, 1], abs=1e-5), name
+        highest = module.network(given.images).class_logits.sigmoid().amax(1) if paper == "inspose" else torch.ones(2)
+        torch.testing.assert_close(strength.flatten(1).amax(1), highest)
         if name != "paf":
             assert maps.min() >= 0, name
 
