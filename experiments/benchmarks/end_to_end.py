@@ -118,7 +118,7 @@ def keypoint_rcnn(
     from torchvision.models.detection import keypointrcnn_resnet50_fpn
 
     torch.manual_seed(0)
-    options = {"weights": None, "weights_backbone": None, "box_detections_per_img": FOUND}
+    options = {"weights": None, "weights_backbone": None, "box_detections_per_img": FOUND, "box_score_thresh": 0.0}
     network = setting.place(keypointrcnn_resnet50_fpn(min_size=min_size, max_size=max_size, **options))
     sizes = batch.meta.input_hw.tolist()
     images = [
