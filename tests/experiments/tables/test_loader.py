@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments.config import ConfigError, compose, list_papers
-from experiments.tables.loader import find_table, list_tables, load_tables
+from experiments.config import ConfigError, compose, flatten, list_papers, to_plain
+from experiments.merging import read_yaml_file
+from experiments.tables.loader import TABLES, find_table, list_tables, load_tables
 from experiments.tables.overrides import row_overrides
 from experiments.tables.table import TableError
 
@@ -59,6 +60,22 @@ def test_a_preset_wins_over_what_rows_stand_on_and_loses_to_what_they_switch() -
     assert (smoke.data.crop_size, smoke.data.batch_size, smoke.model.num_points) == ([64, 64], 8, 24)
     silent = compose("graph_pcnn", "smoke", row_overrides(table, table.find("48"), "smoke"))
     assert silent.model.num_points == 48  # the table's own setting, not the preset's 12
+
+
+@pytest.mark.parametrize(("paper", "name"), [("inspose", "long"), ("ssa", "i800"), ("graph_pcnn", "hrnet")])
+def test_named_settings_are_those_of_the_preset_of_that_name(paper: str, name: str) -> None:
+    settings = read_yaml_file(TABLES / f"{paper}.yaml")["settings"][name]
+    composed = flatten(to_plain(compose(paper, name)))
+    assert settings == {key: composed[key] for key in settings}
+
+
+def test_the_rows_on_test_dev_follow_the_long_schedule() -> None:
+    table = find_table("inspose", "5")
+    config = compose("inspose", None, row_overrides(table, table.find("InsPose R101, multi-scale"), None))
+    assert (config.trainer.max_epochs, config.optimizer.milestones) == (100, [75, 90])
+    table = find_table("ssa", "1")
+    config = compose("ssa", None, row_overrides(table, table.find("res101, i800"), None))
+    assert (config.data.size, config.optimizer.lr, config.optimizer.reference_batch) == (800, 1e-4, 8)
 
 
 def test_names_are_found_or_the_nearest_is_named() -> None:

@@ -4,9 +4,7 @@ import pytest
 import torch
 
 from datamodules.skeleton import COCO
-from experiments.config import compose, fingerprint, flatten, to_plain
-from experiments.merging import read_yaml_file
-from experiments.tables.loader import TABLES as FOLDER
+from experiments.config import compose, fingerprint
 from experiments.tables.loader import load_tables
 from experiments.tables.overrides import row_overrides
 from lightning_modules.graph_pcnn.config import Refinement
@@ -30,12 +28,6 @@ def test_rows_compose_and_differ(number):
         assert config.trainer.max_epochs == (210 if "hrnet" in config.model.backbone.name else 140)
         found[row.name] = fingerprint(config)
     assert len(set(found.values())) == len(found)
-
-
-def test_the_recipe_of_hrnet_rows_is_the_preset():
-    settings = read_yaml_file(FOLDER / "graph_pcnn.yaml")["settings"]["hrnet"]
-    preset = flatten(to_plain(compose("graph_pcnn", "hrnet")))
-    assert settings == {key: preset[key] for key in settings}
 
 
 def test_the_backbones_and_variants_of_the_tables_build():
