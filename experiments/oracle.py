@@ -5,7 +5,8 @@
 
 Scored on the validation split at the paper's test size. ``mean error`` is the distance between a labelled keypoint and
 its decoded one, in the photographs' pixels, over the people that are found (OKS of at least 0.5 with some decoded
-person); ``found`` is their share. Crowds are not scored.
+person); ``found`` is their share. Crowds are not scored. Where a paper assembles people from joints, ``joint error`` is
+what its grid alone costs, in pixels of the network's input.
 
 exit codes: 0 done; 2 refused (a mistake in the command, the configuration or the data).
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
 def oracle(config: RunConfig) -> dict[str, Any]:
     """``{"paper", "data", "images", "rows": [{"row", "AP", "AP50", "AP75", "mean_error_px", "found"}]}``.
 
-    Rows have ``segm/AP`` and ``segm/AP50`` too where masks are predicted.
+    Rows have ``segm/AP`` and ``segm/AP50`` too where masks are predicted, and ``joint_error_px`` where the paper's
+    oracle has ``joint_errors``.
 
     Figures lie in [0, 1]; ``mean_error_px`` is None where nobody is found.
 
@@ -81,17 +84,25 @@ def oracle(config: RunConfig) -> dict[str, Any]:
     decoders = rows(config.model, skeleton)
     evaluators = {name: CocoKeypointEvaluator(file, image_ids=image_ids, skeleton=skeleton) for name in decoders}
     errors = {name: Errors(skeleton) for name in decoders}
+    joint_errors = getattr(import_module(f"lightning_modules.{config.paper}.oracle"), "joint_errors", None)
+    measures = {} if joint_errors is None else joint_errors(config.model, skeleton)
+    distances: dict[str, list[float]] = {name: [] for name in measures}
     for batch in data.val_dataloader():
         batch = data.on_after_batch_transfer(batch, 0)
         for name, decode in decoders.items():
             predictions = decode(batch)
             evaluators[name].update(predictions)
             errors[name].update(batch, predictions)
+        for name, measure in measures.items():
+            distances[name] += measure(batch).tolist()
     reported = []
     for name in decoders:
         figures = evaluators[name].compute()
         shown = [*FIGURES, *(key for key in MASK_FIGURES if key in figures)]
-        reported.append({"row": name, **{key: figures[key] for key in shown}, **errors[name].compute()})
+        row = {"row": name, **{key: figures[key] for key in shown}, **errors[name].compute()}
+        if name in distances:
+            row["joint_error_px"] = sum(distances[name]) / len(distances[name]) if distances[name] else None
+        reported.append(row)
     return {"paper": config.paper, "data": str(file), "images": len(image_ids), "rows": reported}
 
 
@@ -146,15 +157,17 @@ def _print_table(report: dict[str, Any]) -> None:
     title = f"{PAPERS[report['paper']].title}\nceilings on {report['images']} images of {report['data']}"
     table = Table("row", title=title, title_justify="left")
     shown = [*FIGURES, *(key for key in MASK_FIGURES if key in report["rows"][0])]
-    for name in (*shown, "mean error (px)", "found"):
+    has_joint_error = "joint_error_px" in report["rows"][0]
+    for name in (*shown, "mean error (px)", "found", *(["joint error (px)"] if has_joint_error else [])):
         table.add_column(name, justify="right", no_wrap=True)
     for row in report["rows"]:
-        error, found = row["mean_error_px"], row["found"]
+        error, found, joint_error = row["mean_error_px"], row["found"], row.get("joint_error_px")
         table.add_row(
             row["row"],
             *(f"{100 * row[name]:.1f}" for name in shown),
             "" if error is None else f"{error:.2f}",
             "" if found is None else f"{found:.1%}",
+            *(["" if joint_error is None else f"{joint_error:.3f}"] if has_joint_error else []),
         )
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 

@@ -3,7 +3,7 @@ import torch
 
 from datamodules.skeleton import COCO
 from lightning_modules.openpose_ssal.config import Config, DecodeConfig
-from lightning_modules.openpose_ssal.oracle import rows
+from lightning_modules.openpose_ssal.oracle import joint_errors, rows
 from tests.lightning_modules.openpose_ssal.scenes import make_batch, standing_people
 
 SIZE = (320, 320)
@@ -37,3 +37,23 @@ def test_a_cells_centre_is_off_by_the_mean_distance_within_a_square_and_offsets_
     for downsampling in (8, 16):
         assert mean_error(decoders[f"f_d = {downsampling}, block offsets"](batch), batch) < 1e-3
     assert 0 < mean_error(decoders["f_d = 8, enlarged heatmaps"](batch), batch) < 2
+
+
+def test_joint_errors_leave_assembly_out():
+    """Of each row: the distance within a cell, in pixels of the input, whoever a joint is given to."""
+    batch = lone_people()
+    measures = joint_errors(Config(decode=DecodeConfig(scales=[1.0])), COCO)
+    for cell in (8, 16, 32):
+        centres = measures[f"f_d = {cell}, cell centres"](batch)
+        points = batch.persons.keypoints[:, 0]
+        own = ((points / cell).floor() + 0.5) * cell
+        expected = (points - own).norm(dim=-1)
+        assert len(centres) == 17 * len(points)
+        assert centres.mean().item() == pytest.approx(expected.mean().item(), abs=1e-4)
+        assert measures[f"f_d = {cell}, block offsets"](batch).max() < 1e-3
+
+
+def test_joint_errors_without_anybody():
+    nobody = make_batch(torch.zeros(2, 0, 17, 2), torch.zeros(2, 0, 17, dtype=torch.uint8), SIZE)
+    for measure in joint_errors(Config(decode=DecodeConfig(scales=[1.0])), COCO).values():
+        assert measure(nobody).shape == (0,)
