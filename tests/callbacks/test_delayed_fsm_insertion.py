@@ -12,6 +12,8 @@ from lightning_modules.ssn.config import Architecture, Config, CorrelationAttent
 from lightning_modules.ssn.network import Network, feature_shift_modules
 
 STEP = 5
+LEARNING_RATE = 3e-5
+"""A step of it lowers the loss by 3%: what changes more than that is the insertion."""
 
 
 def small_config(attention: CorrelationAttention = CorrelationAttention.sigmoid) -> Config:
@@ -35,7 +37,7 @@ class SmallSsn(pl.LightningModule):
         return loss
 
     def configure_optimizers(self):
-        return torch.optim.Adam(self.parameters(), lr=3e-4)
+        return torch.optim.Adam(self.parameters(), lr=LEARNING_RATE)
 
     def train_dataloader(self):
         images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -89,7 +91,7 @@ def test_nothing_moves_before_and_adam_starts_anew_after(tmp_path):
     assert {int(optimizer.state[parameter]["step"]) for parameter in shift.parameters()} == {1}
     assert int(optimizer.state[next(module.network.parameters())]["step"]) == STEP + 1
     # Adam's first step is the learning rate wherever there is a gradient; with the old state it would be 3.16 of it.
-    assert shift.expand.weight.abs().max().item() == pytest.approx(3e-4, rel=0.01)
+    assert shift.expand.weight.abs().max().item() == pytest.approx(LEARNING_RATE, rel=0.01)
 
 
 def test_resumes_bit_equal_from_either_side_of_the_step(tmp_path):

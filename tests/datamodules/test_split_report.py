@@ -14,7 +14,7 @@ def test_figures_of_a_small_split(write_coco, person):
         person(13, **NOBODY),
         person(14, iscrowd=1, **NOBODY),
     ]
-    root = write_coco(people, {1: (40, 60), 2: (40, 60), 3: (40, 60)})
+    root = write_coco(people, {1: (40, 60), 2: (100, 120), 3: (40, 60)})
     report = report_split(root, "val2017", COCO, max_pixels=LIMIT, decode=True)
     assert report.complaints == ()
     keypoints = report.figures.pop("keypoints")
