@@ -137,7 +137,9 @@ def test_a_run_that_is_preempted_twice_ends_as_if_it_had_not_been(
         shutil.copy(tmp_path / "parts.log", keep)
     assert cluster.state(parts)["Restarts"] == "2", log
     assert log.count("SIGUSR1: stopping after this step") == 2  # both ranks
-    assert re.search(r"interrupted by SIGUSR1 at step \d+; --resume continues it\nSLURM job \d+ is requeued", log), log
+    assert re.search(
+        r"(?s)interrupted by SIGUSR1 at step \d+; --resume continues it\n.*SLURM job \d+ is requeued", log
+    ), log
     assert re.search(r"interrupted by SIGTERM at step \d+; --resume continues it", log), log
     assert log.count("resuming from last.ckpt") == 2
     assert "2 devices × 2" in log
