@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.config import ConfigError
 from experiments.evaluate import FAILED, INTERRUPTED, REFUSED, annotations_of, stdout_to_stderr, tell
-from experiments.protocol import PROTOCOLS, find_protocol
+from experiments.evaluation.protocol import PROTOCOLS, find_protocol
 
 if TYPE_CHECKING:
     from datamodules.keypoint_errors import Diagnosis
@@ -88,7 +88,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from datamodules.evaluator import EvaluationError
     from datamodules.keypoint_errors import diagnose
     from datamodules.result_files import read_results
-    from experiments.scoring import evaluator_of
+    from experiments.evaluation.scoring import evaluator_of
 
     annotations = options.annotations or annotations_of(options.overrides if options.predictions else [], None)
     evaluators = [evaluator_of(file, annotations) for file in files]
@@ -120,7 +120,7 @@ def _predict(options: argparse.Namespace) -> list[Path]:
     from experiments.quiet import quieten
 
     quieten()
-    from experiments.evaluation import evaluate_checkpoint, load_for
+    from experiments.evaluation.checkpoint import evaluate_checkpoint, load_for
 
     files = []
     for number, source in enumerate(options.checkpoint, start=1):
@@ -142,7 +142,7 @@ def _draw(
     diagnoses: dict[str, Diagnosis],
 ) -> list[Path]:
     from callbacks.pictures import write_jpeg
-    from experiments.diagnosis_pictures import draw_bars, draw_worst
+    from experiments.diagnosis.pictures import draw_bars, draw_worst
 
     files = [draw_bars(diagnoses, evaluator.skeleton, out / "diagnosis.png")]
     folder = options.images or _photographs_of(evaluator.annotation_file)
@@ -165,7 +165,7 @@ def _photographs_of(annotations: Path) -> Path | None:
 
 def _names(files: list[Path]) -> list[str]:
     """What tells result files apart: the runs they are of where that is recorded, else their own names or paths."""
-    from experiments.scoring import load_record
+    from experiments.evaluation.scoring import load_record
 
     names = []
     for file in files:

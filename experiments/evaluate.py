@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import ConfigError
+from experiments.evaluation.protocol import PROTOCOLS, find_protocol
 from experiments.merging import read_override
-from experiments.protocol import PROTOCOLS, find_protocol
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         print(json.dumps(report))
     else:
-        from experiments.evaluation_table import print_comparison, print_report
+        from experiments.evaluation.table import print_comparison, print_report
 
         (print_comparison if options.compare else print_report)(report)
     return 0
@@ -98,7 +98,7 @@ def _check(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     if not options.checkpoint:
         annotations = options.annotations or annotations_of(options.overrides, options.protocol)
-        from experiments import scoring
+        from experiments.evaluation import scoring
 
         if options.compare:
             report = scoring.compare_files(
@@ -116,11 +116,11 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from experiments.quiet import quieten
 
     quieten()
-    from experiments import evaluation
+    from experiments.evaluation.checkpoint import evaluate_checkpoint, load_for
 
-    trained = evaluation.load_for(options.checkpoint, options.protocol, options.overrides, options.flip, options.scales)
+    trained = load_for(options.checkpoint, options.protocol, options.overrides, options.flip, options.scales)
     with stdout_to_stderr():
-        return evaluation.evaluate_checkpoint(trained, options.protocol, options.out, options.alg, _say)
+        return evaluate_checkpoint(trained, options.protocol, options.out, options.alg, _say)
 
 
 def annotations_of(overrides: list[str], protocol: str | None) -> Path | None:

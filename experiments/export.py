@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _export(options: argparse.Namespace, report: dict[str, Any]) -> int:
-    from experiments.exporting import require_onnx
+    from experiments.exporting.graph import require_onnx
 
     if options.format == "onnx":
         require_onnx()
@@ -47,7 +47,7 @@ def _export(options: argparse.Namespace, report: dict[str, Any]) -> int:
 
     quieten()
     from experiments.checkpoint import load_trained
-    from experiments.exporting import export, parity
+    from experiments.exporting.graph import export, parity
 
     trained = load_trained(options.checkpoint, options.set)
     out = options.out or trained.file.with_suffix(SUFFIXES[options.format])

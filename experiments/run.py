@@ -26,14 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import ConfigError, RunConfig, compose, list_papers, list_presets, to_plain
-from experiments.run_directory import (
+from experiments.training.run_directory import (
     RunDirectory,
     is_first_process,
     join_run_directory,
     open_run_directory,
     write_config,
 )
-from experiments.slurm import end_interrupted_task, is_slurm_job
+from experiments.training.slurm import end_interrupted_task, is_slurm_job
 from lightning_modules.papers import PAPERS
 
 REFUSED, FAILED, INTERRUPTED = 2, 1, 130
@@ -105,7 +105,7 @@ def _train(
 
     quieten()
     from callbacks.interruption import Interrupted
-    from experiments.training import Session
+    from experiments.training.session import Session
 
     session: Session | None = None
     try:
@@ -133,7 +133,7 @@ def _train(
         report["result"] = str(outcome.result_file)
         report["pictures"] = str(outcome.picture) if outcome.picture else None
         if not options.json:
-            from experiments.summary import print_summary
+            from experiments.training.summary import print_summary
 
             print_summary(report)
     return "finished", 0

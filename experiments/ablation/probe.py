@@ -50,8 +50,8 @@ def measure(config: RunConfig, folder: Path) -> dict[str, float]:
     quieten()
     import pytorch_lightning as pl
 
-    from experiments.run_directory import open_run_directory
-    from experiments.training import Session
+    from experiments.training.run_directory import open_run_directory
+    from experiments.training.session import Session
 
     class Clock(pl.Callback):
         def __init__(self) -> None:

@@ -54,7 +54,7 @@ def _person(number: int, image_id: int, generator: np.random.Generator) -> dict[
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module ``toy_paper``, its paper registered for this test."""
     from experiments import config
-    from experiments.run_directory import DIRECTORY_VARIABLE
+    from experiments.training.run_directory import DIRECTORY_VARIABLE
     from lightning_modules import papers
 
     monkeypatch.syspath_prepend(str(Path(__file__).parent))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.diagnose import main
-from experiments.diagnosis_pictures import CELL, KIND_COLORS
+from experiments.diagnosis.pictures import CELL, KIND_COLORS
 from experiments.run import main as run
 
 

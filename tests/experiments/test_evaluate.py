@@ -111,7 +111,7 @@ def test_two_files_are_compared(people_files, capfd):
 
 def test_test_dev_needs_no_people(run_folder, tiny_coco, capfd, monkeypatch):
     """COCO's test images come as a list of images without annotations, in the folder of a larger set."""
-    from experiments import protocol
+    from experiments.evaluation import protocol
 
     content = json.loads((tiny_coco / "annotations" / "person_keypoints_val2017.json").read_text())
     images = {"images": content["images"], "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "bicycle"}]}

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from datamodules.contracts import Meta, Persons, PoseBatch, last_stage
-from experiments import exporting
 from experiments.checkpoint import load_trained
 from experiments.export import main
+from experiments.exporting import graph
 
 DECODED = {
     "ssn": ["keypoints"],
@@ -72,9 +72,9 @@ def test_torch_export_and_a_file_that_is_not_equal(
     extra = {"about.json": ""}
     torch.export.load(file, extra_files=extra)
     assert json.loads(extra["about.json"])["paper"] == "openpose_ssal"
-    run = exporting.run_torch
+    run = graph.run_torch
     monkeypatch.setitem(
-        exporting.RUNNERS, "torch", lambda file: lambda images: [value + 1e-2 for value in run(file)(images)]
+        graph.RUNNERS, "torch", lambda file: lambda images: [value + 1e-2 for value in run(file)(images)]
     )
     assert main(arguments) == 1
     assert "not equal to PyTorch within 0.0001" in capfd.readouterr().err
@@ -124,10 +124,10 @@ def test_a_graph_that_cannot_be_followed_gives_way_to_the_next(
 
     fuller = network._replace(module=Counts(), about="network and assembly")
     monkeypatch.setattr(export, "exportables", lambda module: [fuller])
-    with pytest.raises(exporting.ExportError, match="openpose_ssal cannot be exported: not exported: network and a"):
-        exporting.export(trained, "torch", file)
+    with pytest.raises(graph.ExportError, match="openpose_ssal cannot be exported: not exported: network and a"):
+        graph.export(trained, "torch", file)
     monkeypatch.setattr(export, "exportables", lambda module: [fuller, network])
-    exported = exporting.export(trained, "torch", file)
+    exported = graph.export(trained, "torch", file)
     assert exported.exportable is network
     assert exported.given_up[0].startswith("not exported: network and assembly (")
 
@@ -137,6 +137,6 @@ def test_what_is_missing_is_named(
 ) -> None:
     assert main(["--checkpoint", str(tmp_path / "none"), "--format", "torch"]) == 2
     assert "no such file" in capsys.readouterr().err
-    monkeypatch.setattr(exporting, "find_spec", lambda name: None if name == "onnxscript" else object())
+    monkeypatch.setattr(graph, "find_spec", lambda name: None if name == "onnxscript" else object())
     assert main(["--checkpoint", str(tmp_path / "none"), "--format", "onnx"]) == 2
     assert "ONNX needs onnxscript: pip install 'pose-papers[export]'" in capsys.readouterr().err

@@ -92,8 +92,8 @@ def test_two_processes_are_as_one_and_go_on_exactly(
     # The weights of the two processes, evaluated by one.
     from datamodules.evaluator import CocoKeypointEvaluator
     from experiments.config import compose
-    from experiments.run_directory import RunDirectory
-    from experiments.training import Session
+    from experiments.training.run_directory import RunDirectory
+    from experiments.training.session import Session
 
     scores = json.loads((folders["two"] / "predictions.json").read_text())
     assert len(scores) == 14

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from experiments.config import compose
-from experiments.run_directory import open_run_directory
+from experiments.training.run_directory import open_run_directory
 
 ROOT = Path(__file__).parents[2]
 

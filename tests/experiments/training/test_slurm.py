@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from experiments import slurm
+from experiments.training import slurm
 
 
 @pytest.fixture

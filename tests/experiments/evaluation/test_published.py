@@ -3,9 +3,9 @@
 import pytest
 
 from experiments.config import ConfigError, compose
-from experiments.flip_and_scales import flip_override, scales_override
-from experiments.protocol import Conditions, conditions
-from experiments.published import published
+from experiments.evaluation.flip_and_scales import flip_override, scales_override
+from experiments.evaluation.protocol import Conditions, conditions
+from experiments.evaluation.published import published
 from lightning_modules.papers import PAPERS, load
 
 VAL = Conditions("val2017", "none", False, "single")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from experiments.config import RunConfig, compose
-from experiments.run_directory import (
+from experiments.training.run_directory import (
     DIRECTORY_VARIABLE,
     RunDirectoryError,
     is_first_process,

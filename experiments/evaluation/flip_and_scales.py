@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from experiments.evaluation.published import table_rows
 from experiments.merging import ConfigError
-from experiments.published import table_rows
 
 
 def flip_override(paper: str, config: type, flip: str) -> str:

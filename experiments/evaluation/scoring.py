@@ -15,8 +15,8 @@ from datamodules.matches import pack
 from datamodules.result_files import read_results
 from datamodules.skeleton import COCO, Skeleton
 from experiments.config import ConfigError, RunConfig, restore
-from experiments.protocol import Conditions
-from experiments.published import published
+from experiments.evaluation.protocol import Conditions
+from experiments.evaluation.published import published
 
 _STAGE = re.compile(r"-(stage\d+)$")
 

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from experiments.evaluation_table import print_comparison, print_report
+from experiments.evaluation.table import print_comparison, print_report
 
 REPORT = {
     "paper": "graph_pcnn",

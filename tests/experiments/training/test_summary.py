@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from datamodules.evaluator import FIGURES
-from experiments.summary import print_summary
+from experiments.training.summary import print_summary
 
 
 def test_figures_in_percent_and_where_everything_lies():

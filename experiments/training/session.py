@@ -27,12 +27,12 @@ from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
 from callbacks.weight_average import average_weights
 from datamodules.coco import CocoDataModule
 from datamodules.skeleton import COCO, Skeleton, load_skeleton
-from experiments.batch_plan import BatchPlan, describe, plan_batches
 from experiments.checkpoint import checkpoint_damage
 from experiments.config import OnNan, RunConfig, to_plain
-from experiments.protocol import protocol_name
-from experiments.run_directory import RunDirectory
-from experiments.trainer import build_trainer
+from experiments.evaluation.protocol import protocol_name
+from experiments.training.batch_plan import BatchPlan, describe, plan_batches
+from experiments.training.run_directory import RunDirectory
+from experiments.training.trainer import build_trainer
 from lightning_modules.papers import PAPERS, load
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from experiments.config import RunConfig, compose, flatten, to_plain
-from experiments.protocol import Conditions
+from experiments.evaluation.protocol import Conditions
 from experiments.tables.loader import list_tables, load_tables
 from experiments.tables.table import Protocol, Row, Table
 

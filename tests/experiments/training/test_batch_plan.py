@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.batch_plan import BatchPlan, describe, plan_batches
+from experiments.training.batch_plan import BatchPlan, describe, plan_batches
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.config import compose
-from experiments.protocol import protocol_name
+from experiments.evaluation.protocol import protocol_name
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,15 @@ from callbacks.progress import ProgressLine
 from datamodules.coco import CocoDataModule
 from experiments.checkpoint import Trained, checkpoint_file, load_trained, read_checkpoint
 from experiments.config import to_plain
-from experiments.flip_and_scales import flip_override, scales_override
-from experiments.protocol import (
+from experiments.evaluation.flip_and_scales import flip_override, scales_override
+from experiments.evaluation.protocol import (
     check_images,
     check_protocol,
     conditions,
     find_protocol,
     protocol_name,
 )
-from experiments.scoring import beside_published, submit, told_of
+from experiments.evaluation.scoring import beside_published, submit, told_of
 from lightning_modules.papers import PAPERS, load
 from lightning_modules.shared.config import as_plain
 

@@ -1,0 +1,1 @@
+"""What ``experiments.export`` is made of: a checkpoint as a graph, and the comparison with PyTorch."""
