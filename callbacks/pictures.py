@@ -10,8 +10,9 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from datamodules.contact_sheet import contact_sheet
 from datamodules.contracts import PoseBatch, Predictions, last_stage
-from datamodules.drawing import contact_sheet, draw_people
+from datamodules.drawing import draw_people
 from datamodules.skeleton import Skeleton
 
 _UNSURE_KEYPOINT = 0.2

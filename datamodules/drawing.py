@@ -1,4 +1,4 @@
-"""Pictures of poses: people over a photograph, ignored regions, contact sheets. NumPy and OpenCV only.
+"""Pictures of poses: people over a photograph, ignored regions. NumPy and OpenCV only.
 
 Every image is u8 [H, W, 3], RGB, and is copied, never changed. Coordinates follow ``datamodules.contracts``:
 continuous, pixel ``i`` covers ``[i, i + 1)``.
@@ -64,7 +64,7 @@ def draw_people(
     Raises:
         ValueError: the image is not u8 [H, W, 3], or an array does not fit the skeleton or the number of people.
     """
-    canvas = _copy(image)
+    canvas = checked_copy(image)
     points, shown = _checked_keypoints(keypoints, visibility, skeleton, min_score)
     for name, given in (("scores", scores), ("boxes", boxes), ("masks", masks)):
         if given is not None and len(given) != len(points):
@@ -98,7 +98,7 @@ def shade(image: np.ndarray, region: np.ndarray, *, strength: float = 0.55, spac
     Returns:
         u8 [H, W, 3], a new image.
     """
-    canvas = _copy(image)
+    canvas = checked_copy(image)
     inside = _full_size(region, canvas.shape[:2])
     rows, columns = np.indices(inside.shape)
     hatch = (rows + columns) % max(spacing, 2) < 2
@@ -108,57 +108,12 @@ def shade(image: np.ndarray, region: np.ndarray, *, strength: float = 0.55, spac
     return canvas
 
 
-def contact_sheet(
-    images: Sequence[np.ndarray],
-    columns: int,
-    *,
-    cell: int | None = None,
-    captions: Sequence[str] | None = None,
-    gap: int = 4,
-    background: Color = (24, 26, 32),
-) -> np.ndarray:
-    """Lay images out in a grid, each scaled to the side of a cell and centred, with its caption below.
-
-    Args:
-        images: u8 [H, W, 3] each, of any sizes.
-        columns: cells per row.
-        cell: longest side of every image on the sheet, pixels; None is the longest side of all images.
-        captions: one line per image; shortened to the cell's width.
-
-    Returns:
-        u8 [H, W, 3], W = columns · (cell + gap) + gap; a row is as high as its highest image, plus caption and gap.
+def checked_copy(image: np.ndarray) -> np.ndarray:
+    """A copy to draw on.
 
     Raises:
-        ValueError: no image, columns below 1, or another number of captions than of images.
+        ValueError: the image is not u8 [H, W, 3].
     """
-    if not images:
-        raise ValueError("a contact sheet needs at least one image")
-    if columns < 1:
-        raise ValueError(f"columns: {columns}, expected at least 1")
-    if captions is not None and len(captions) != len(images):
-        raise ValueError(f"captions: {len(captions)} for {len(images)} images")
-    side = cell if cell is not None else max(max(image.shape[:2]) for image in images)
-    strip = 0 if captions is None else 18
-    fitted = [_fit(_copy(image), side) for image in images]
-    rows = [range(start, min(start + columns, len(images))) for start in range(0, len(images), columns)]
-    heights = [max(fitted[index].shape[0] for index in row) for row in rows]
-    height = sum(heights) + len(rows) * (strip + gap) + gap
-    sheet = np.full((height, columns * (side + gap) + gap, 3), background, np.uint8)
-    top = gap
-    for row, row_height in zip(rows, heights, strict=True):
-        for index in row:
-            left = gap + (index - row.start) * (side + gap)
-            h, w = fitted[index].shape[:2]
-            y, x = top + (row_height - h) // 2, left + (side - w) // 2
-            sheet[y : y + h, x : x + w] = fitted[index]
-            if captions is not None:
-                text, place = _shortened(captions[index], side - 4), (left + 2, top + row_height + 13)
-                cv2.putText(sheet, text, place, _FONT, 0.4, (214, 218, 226), 1, cv2.LINE_AA)
-        top += row_height + strip + gap
-    return sheet
-
-
-def _copy(image: np.ndarray) -> np.ndarray:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image: {image.dtype} {list(image.shape)}, expected uint8 [H, W, 3]")
     return np.array(image, order="C")
@@ -266,18 +221,3 @@ def _full_size(region: np.ndarray, hw: tuple[int, ...]) -> np.ndarray:
     if region.shape == tuple(hw):
         return region.astype(bool)
     return cv2.resize(region.astype(np.uint8), (hw[1], hw[0]), interpolation=cv2.INTER_NEAREST).astype(bool)
-
-
-def _fit(image: np.ndarray, side: int) -> np.ndarray:
-    height, width = image.shape[:2]
-    scale = side / max(height, width)
-    if scale == 1:
-        return image
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-
-
-def _shortened(text: str, width: int) -> str:
-    while len(text) > 1 and cv2.getTextSize(text, _FONT, 0.4, 1)[0][0] > width:
-        text = text[:-2].rstrip() + "…" if text.endswith("…") else text[:-1].rstrip() + "…"
-    return text

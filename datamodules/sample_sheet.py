@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from datamodules.annotations import Annotations
 from datamodules.collate import Collate
 from datamodules.config import DataConfig
+from datamodules.contact_sheet import contact_sheet
 from datamodules.contracts import PoseBatch
-from datamodules.drawing import contact_sheet, draw_people, shade
+from datamodules.drawing import draw_people, shade
 from datamodules.sampler import Draw
 from datamodules.skeleton import Skeleton
 from datamodules.views import build_dataset

@@ -15,9 +15,11 @@ import cv2
 import numpy as np
 
 from datamodules.config import RenderedConfig
-from datamodules.drawing import contact_sheet, draw_people
-from datamodules.synthetic.dataset import make_dataset, render_share, rendered_root
+from datamodules.contact_sheet import contact_sheet
+from datamodules.drawing import draw_people
+from datamodules.synthetic.dataset import make_dataset, rendered_root
 from datamodules.synthetic.scene import Person, render_scene
+from datamodules.synthetic.splits import render_share
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from callbacks.pictures import draw_truth, enlarge, write_jpeg
+from datamodules.contact_sheet import contact_sheet
 from datamodules.contracts import PoseBatch
-from datamodules.drawing import contact_sheet, draw_people
+from datamodules.drawing import draw_people
 from experiments.analyses.samples import output_folder, shown_samples
 from experiments.checkpoint import load_trained
 from experiments.config import ConfigError

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from callbacks.pictures import draw_truth, write_jpeg
+from datamodules.contact_sheet import contact_sheet
 from datamodules.contracts import PoseBatch
-from datamodules.drawing import contact_sheet
 from experiments.analyses.cost_chart import write_cost_chart
 from experiments.analyses.samples import output_folder, shown_samples, shows_a_labelled_person
 from experiments.checkpoint import load_trained

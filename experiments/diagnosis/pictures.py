@@ -9,7 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datamodules.drawing import Color, contact_sheet
+from datamodules.contact_sheet import contact_sheet
+from datamodules.drawing import Color
 from datamodules.keypoint_errors import ERRORS, KINDS, Diagnosis, ImageErrors, KeypointKind
 from datamodules.skeleton import Skeleton
 
