@@ -67,7 +67,7 @@ class CocoEvaluation(pl.Callback):
                     self._distances[stage] = KeypointDistance()
         for evaluator in self._evaluators.values():
             evaluator.reset()
-            self.num_images = len(evaluator.image_ids)
+            self.num_images = len(evaluator.ground_truth.image_ids)
         for distance in self._distances.values():
             distance.reset()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -16,16 +15,13 @@ from pycocotools.coco import COCO as CocoIndex
 from pycocotools.cocoeval import COCOeval
 
 from datamodules.contracts import Predictions
+from datamodules.ground_truth import EvaluationError, index_of, read_ground_truth
 from datamodules.mask_figures import RunLengths, encode_masks, score_masks
 from datamodules.results import MAX_DETECTIONS, Suppress, best_rows, person_areas, to_host, to_result
 from datamodules.skeleton import COCO, Skeleton
 
 FIGURES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 """COCO's ten keypoint figures in the order of ``COCOeval.stats``."""
-
-
-class EvaluationError(ValueError):
-    """Ground truth that cannot be scored, or predictions that do not belong to it."""
 
 
 class ScoredSample(NamedTuple):
@@ -48,10 +44,6 @@ class CocoKeypointEvaluator:
     Every sample counts once, however often it comes: repeats are dropped by ``sample_id``, so a distributed sampler
     that pads its last round changes nothing. Over several processes each one gathers the others' ``state`` and merges.
 
-    The file's person category is scored: the one named ``person``, else the only one. ``iscrowd``, ``area`` and
-    ``num_keypoints`` may be missing from an annotation (0, the box's area, the labelled keypoints are taken); given
-    values are believed, so that the figures are those of pycocotools on the same file.
-
     Args:
         annotation_file: COCO keypoint annotations.
         image_ids: score these images only; None is every image of the file.
@@ -59,8 +51,7 @@ class CocoKeypointEvaluator:
         suppress: leaves duplicates out, where people of one image come from several samples. None keeps all.
 
     Raises:
-        EvaluationError: the file cannot be read, has no person category, lacks an image of ``image_ids``, or holds an
-            annotation without box or with another number of keypoints.
+        EvaluationError: as ``read_ground_truth``.
     """
 
     def __init__(
@@ -74,18 +65,7 @@ class CocoKeypointEvaluator:
         self.annotation_file = Path(annotation_file)
         self.skeleton = skeleton
         self.suppress = suppress
-        content = _read(self.annotation_file)
-        self._category_id = _person_category(content, self.annotation_file)
-        self._known_ids = {int(image["id"]) for image in content["images"]}
-        wanted = self._known_ids if image_ids is None else {int(image_id) for image_id in image_ids}
-        if not wanted <= self._known_ids:
-            raise EvaluationError(
-                f"{self.annotation_file}: image id {min(wanted - self._known_ids)} is not in the file"
-            )
-        self.image_ids = sorted(wanted)
-        self.file_names = {image["id"]: str(image.get("file_name", "")) for image in content["images"]}
-        """By image id, as the file has them."""
-        self._ground_truth = _index(self._relevant(content, wanted))
+        self.ground_truth = read_ground_truth(self.annotation_file, image_ids, skeleton)
         self._samples: dict[int, ScoredSample] = {}
         self.num_dropped = 0
         """People dropped because their score or a coordinate was not finite."""
@@ -111,7 +91,7 @@ class CocoKeypointEvaluator:
         is_kept = is_valid & is_finite
         boxes = None if predictions.boxes is None else predictions.boxes.detach().float().cpu().numpy()
         for row, (sample_id, image_id) in enumerate(zip(sample_ids.tolist(), image_ids.tolist(), strict=True)):
-            if image_id not in self._known_ids:
+            if image_id not in self.ground_truth.known_ids:
                 raise EvaluationError(f"{self.annotation_file}: predictions name image id {image_id}, not in the file")
             if sample_id in self._samples:
                 continue
@@ -137,12 +117,12 @@ class CocoKeypointEvaluator:
         just these. The order does not depend on the order of ``update`` and ``merge``.
         """
         people: dict[int, list[ScoredSample]] = {}
-        wanted = set(self.image_ids)
+        wanted = set(self.ground_truth.image_ids)
         for _, sample in sorted(self._samples.items()):
             if sample.image_id in wanted:
                 people.setdefault(sample.image_id, []).append(sample)
         return [
-            to_result(image_id, self._category_id, keypoints, score)
+            to_result(image_id, self.ground_truth.category_id, keypoints, score)
             for image_id, samples in sorted(people.items())
             for score, keypoints in self._best(samples)
         ]
@@ -177,24 +157,24 @@ class CocoKeypointEvaluator:
     def mask_results(self) -> list[dict[str, Any]]:
         """COCO's result format for segmentation, the people of ``results``."""
         people: dict[int, list[tuple[float, RunLengths]]] = {}
-        wanted = set(self.image_ids)
+        wanted = set(self.ground_truth.image_ids)
         for _, sample in sorted(self._samples.items()):
             if sample.image_id in wanted and sample.masks is not None:
                 people.setdefault(sample.image_id, []).extend(zip(sample.scores.tolist(), sample.masks, strict=True))
         return [
-            {"image_id": image_id, "category_id": self._category_id, "segmentation": mask, "score": score}
+            {"image_id": image_id, "category_id": self.ground_truth.category_id, "segmentation": mask, "score": score}
             for image_id, found in sorted(people.items())
             for score, mask in sorted(found, key=lambda person: -person[0])[:MAX_DETECTIONS]
         ]
 
     def _ground_truth_with_masks(self) -> CocoIndex:
-        for annotation in self._ground_truth.dataset["annotations"]:
+        for annotation in self.ground_truth.index.dataset["annotations"]:
             if "segmentation" not in annotation:
                 raise EvaluationError(
                     f"{self.annotation_file}: annotation {annotation.get('id')}: 'segmentation' is missing, so masks "
                     f"cannot be scored; switch them off with model.decode.masks=false"
                 )
-        return self._ground_truth
+        return self.ground_truth.index
 
     def score(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """The figures of any list in COCO's result format, for instance one that was read from a file."""
@@ -225,83 +205,14 @@ class CocoKeypointEvaluator:
             evaluation.evaluate()
         return evaluation
 
-    def people(self, image_id: int) -> list[dict[str, Any]]:
-        """The person annotations of an image, crowds included, as the file has them."""
-        annotations: list[dict[str, Any]] = self._ground_truth.imgToAnns[image_id]
-        return annotations
-
     def _evaluation(self, results: list[dict[str, Any]]) -> COCOeval:
         if results:
-            detections = self._ground_truth.loadRes([dict(result) for result in results])
+            detections = self.ground_truth.index.loadRes([dict(result) for result in results])
         else:  # loadRes fails on an empty list
-            detections = _index({**self._ground_truth.dataset, "annotations": []})
-        evaluation = COCOeval(self._ground_truth, detections, "keypoints")
+            detections = index_of({**self.ground_truth.index.dataset, "annotations": []})
+        evaluation = COCOeval(self.ground_truth.index, detections, "keypoints")
         evaluation.params.kpt_oks_sigmas = np.asarray(self.skeleton.sigmas)
         return evaluation
-
-    def _relevant(self, content: dict[str, Any], wanted: set[int]) -> dict[str, Any]:
-        """The person annotations of the wanted images, completed."""
-        return {
-            "images": [image for image in content["images"] if image["id"] in wanted],
-            "categories": [category for category in content["categories"] if category["id"] == self._category_id],
-            "annotations": [
-                self._complete(annotation)
-                for annotation in content["annotations"]
-                if annotation["category_id"] == self._category_id and annotation["image_id"] in wanted
-            ],
-        }
-
-    def _complete(self, annotation: dict[str, Any]) -> dict[str, Any]:
-        where = f"{self.annotation_file}: annotation {annotation.get('id')}"
-        keypoints = annotation.get("keypoints")
-        expected = 3 * self.skeleton.num_keypoints
-        if keypoints is None or len(keypoints) != expected:
-            found = "no" if keypoints is None else len(keypoints)
-            raise EvaluationError(
-                f"{where}: {found} keypoint values, skeleton {self.skeleton.name} asks for {expected}"
-            )
-        if "bbox" not in annotation:
-            raise EvaluationError(f"{where}: 'bbox' is missing")
-        _, _, width, height = annotation["bbox"]
-        labelled = sum(1 for visibility in keypoints[2::3] if visibility > 0)
-        defaults = {"iscrowd": 0, "area": width * height, "num_keypoints": labelled}
-        return {**defaults, **annotation}
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except OSError as error:
-        raise EvaluationError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise EvaluationError(f"{file}: not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise EvaluationError(f"{file}: expected a JSON object with images, annotations and categories")
-    if file.name.startswith("image_info_"):  # COCO's lists of test images
-        content.setdefault("annotations", [])
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content.get(key), list):
-            raise EvaluationError(
-                f"{file}: list {key!r} is missing; keypoint annotations in COCO's format are expected"
-            )
-    return content
-
-
-def _person_category(content: dict[str, Any], file: Path) -> int:
-    categories = content["categories"]
-    named = [category for category in categories if category.get("name") == "person"]
-    chosen = named or categories
-    if len(chosen) != 1:
-        raise EvaluationError(f"{file}: one category 'person' is expected, found {len(categories)} categories")
-    return int(chosen[0]["id"])
-
-
-def _index(dataset: dict[str, Any]) -> CocoIndex:
-    with redirect_stdout(io.StringIO()):
-        index = CocoIndex()
-        index.dataset = dataset
-        index.createIndex()
-    return index
 
 
 def _kept_masks(masks: tuple[torch.Tensor, ...], is_kept: np.ndarray) -> list[RunLengths]:

@@ -104,7 +104,7 @@ def diagnose(evaluator: CocoKeypointEvaluator, results: list[dict[str, Any]]) ->
     matched_images = dict(zip(evaluation.params.imgIds, evaluation.evalImgs, strict=True))
     sigmas, mirror = np.asarray(skeleton.sigmas), np.asarray(skeleton.flip_permutation)
     images = [
-        _image_errors(int(image_id), matching, evaluator.people(image_id), results, sigmas, mirror)
+        _image_errors(int(image_id), matching, evaluator.ground_truth.people(image_id), results, sigmas, mirror)
         for image_id, matching in matched_images.items()
         if matching is not None
     ]

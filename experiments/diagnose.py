@@ -85,23 +85,23 @@ def _check(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     files = options.predictions or _predict(options)
-    from datamodules.evaluator import EvaluationError
+    from datamodules.ground_truth import EvaluationError
     from datamodules.keypoint_errors import diagnose
     from datamodules.result_files import read_results
     from experiments.evaluation.scoring import evaluator_of
 
     annotations = options.annotations or annotations_of(options.overrides if options.predictions else [], None)
     evaluators = [evaluator_of(file, annotations) for file in files]
-    if evaluators[0].image_ids != evaluators[-1].image_ids:
+    if evaluators[0].ground_truth.image_ids != evaluators[-1].ground_truth.image_ids:
         raise EvaluationError(f"{files[0]} and {files[1]} are of other images")
     results = [
-        read_results(file, evaluator.skeleton, set(evaluator.image_ids))
+        read_results(file, evaluator.skeleton, set(evaluator.ground_truth.image_ids))
         for file, evaluator in zip(files, evaluators, strict=True)
     ]
     names = _names(files)
     diagnoses = dict(zip(names, map(diagnose, evaluators, results), strict=True))
     report: dict[str, Any] = {
-        "images": len(evaluators[0].image_ids),
+        "images": len(evaluators[0].ground_truth.image_ids),
         "annotations": str(evaluators[0].annotation_file),
         "diagnoses": {
             name: {"file": str(file), **_plain(diagnosis)}
@@ -150,7 +150,7 @@ def _draw(
         if options.worst > 0:
             print(f"no photographs in {folder}: give --images FOLDER to see the worst", file=sys.stderr)
         return files
-    photographs = {image_id: folder / name for image_id, name in evaluator.file_names.items()}
+    photographs = {image_id: folder / name for image_id, name in evaluator.ground_truth.file_names.items()}
     sheet = draw_worst(photographs, results, diagnoses, evaluator.skeleton, options.worst)
     if sheet is not None:
         write_jpeg(out / "worst.jpg", sheet)

@@ -33,11 +33,11 @@ def score_file(
     """
     record = load_record(file)
     evaluator = evaluator_of(file, annotations)
-    results = read_results(file, evaluator.skeleton, set(evaluator.image_ids))
-    report: dict[str, Any] = {**told_of(record), "images": len(evaluator.image_ids), "predictions": str(file)}
+    known = set(evaluator.ground_truth.image_ids)
+    results = read_results(file, evaluator.skeleton, known)
+    report: dict[str, Any] = {**told_of(record), "images": len(known), "predictions": str(file)}
     report["annotations"] = str(evaluator.annotation_file)
     if protocol == "test-dev":
-        known = set(evaluator.image_ids)
         report["submission"] = str(submit(results, out or file.parent, algorithm or file.stem, known))
         report["people"] = len(results)
         return report
@@ -60,12 +60,12 @@ def compare_files(
     Raises:
         ValueError: as ``score_file``; the files were recorded for other images.
     """
-    evaluator, other = evaluator_of(one, annotations), evaluator_of(two, annotations)
-    if evaluator.image_ids != other.image_ids:
-        raise ConfigError(f"{one} and {two} are of other images: {len(evaluator.image_ids)}, {len(other.image_ids)}")
+    evaluator = evaluator_of(one, annotations)
+    ours, theirs = (one_of.ground_truth.image_ids for one_of in (evaluator, evaluator_of(two, annotations)))
+    if ours != theirs:
+        raise ConfigError(f"{one} and {two} are of other images: {len(ours)}, {len(theirs)}")
     first, second = (
-        pack(evaluator.match(read_results(file, evaluator.skeleton, set(evaluator.image_ids))).evalImgs)
-        for file in (one, two)
+        pack(evaluator.match(read_results(file, evaluator.skeleton, set(ours))).evalImgs) for file in (one, two)
     )
     return compare(first, second, resamples=resamples, confidence=confidence, seed=seed)
 
