@@ -12,7 +12,7 @@ from pycocotools.coco import COCO as CocoApi
 
 from datamodules.config import RenderedConfig
 from datamodules.synthetic import make_dataset, rendered_root
-from datamodules.synthetic.dataset import VERSION
+from datamodules.synthetic.splits import VERSION
 
 CONFIG = RenderedConfig(train_images=36, val_images=12, size=96, seed=3)
 
