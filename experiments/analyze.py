@@ -37,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.paper not in PAPERS or find_spec(f"experiments.analyses.{options.paper}") is None:
         print(f"error: no analysis for paper {options.paper!r}", file=sys.stderr)
         return REFUSED
+    from experiments.quiet import quieten
+
+    quieten()
     try:
         print(load(f"experiments.analyses.{options.paper}:main")(options))
     except ValueError as error:

@@ -46,7 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration, as for experiments.run")
     options = parser.parse_intermixed_args(arguments)
     try:
-        report = oracle(compose(options.paper, options.preset, options.overrides))
+        config = compose(options.paper, options.preset, options.overrides)
+        from experiments.quiet import quieten
+
+        quieten()
+        report = oracle(config)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return REFUSED
@@ -68,6 +72,9 @@ def oracle(config: RunConfig) -> dict[str, Any]:
     Raises:
         ValueError: the paper has no oracle, or its data cannot be used.
     """
+    from rich.console import Console
+    from rich.progress import track
+
     from datamodules.coco import CocoDataModule
     from datamodules.evaluator import CocoKeypointEvaluator
     from datamodules.skeleton import COCO, load_skeleton
@@ -87,7 +94,8 @@ def oracle(config: RunConfig) -> dict[str, Any]:
     joint_errors = getattr(import_module(f"lightning_modules.{config.paper}.oracle"), "joint_errors", None)
     measures = {} if joint_errors is None else joint_errors(config.model, skeleton)
     distances: dict[str, list[float]] = {name: [] for name in measures}
-    for batch in data.val_dataloader():
+    loader = data.val_dataloader()
+    for batch in track(loader, "decoding", len(loader), console=Console(stderr=True), transient=True):
         batch = data.on_after_batch_transfer(batch, 0)
         for name, decode in decoders.items():
             predictions = decode(batch)

@@ -10,6 +10,7 @@ from typing import TextIO
 
 NOISE = (
     ".*does not have many workers.*",
+    ".*DataLoader will create .* worker processes in total.*",
     ".*number of training batches.*is smaller than the logging interval.*",
     ".*sync_dist=True.*when logging on epoch level.*",
     ".*Using .DistributedSampler. with the dataloaders.*",
