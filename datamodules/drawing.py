@@ -80,9 +80,9 @@ def draw_people(
         _draw_limbs(canvas, points[person], shown[person], skeleton, width)
         _draw_joints(canvas, points[person], shown[person], skeleton, width)
         if scores is not None:
-            _draw_label(
-                canvas, f"{float(scores[person]):.2f}", _label_corner(points[person], shown[person], box), color
-            )
+            score = float(scores[person])  # a probability, or a sum over joints and limbs
+            text = f"{score:.2f}" if score < 10 else f"{score:.0f}"
+            _draw_label(canvas, text, _label_corner(points[person], shown[person], box), color)
     return canvas
 
 
