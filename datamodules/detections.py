@@ -40,7 +40,7 @@ def read_detections(config: DetectionsConfig, annotations: Annotations) -> Boxes
             holds only other categories.
     """
     file = Path(str(config.file))
-    entries = _load(file)
+    entries = load_entries(file, "data.detections.file")
     _check(file, entries, annotations.known_ids)
     people = [entry for entry in entries if entry["category_id"] == annotations.category_id]
     if entries and not people:
@@ -53,9 +53,26 @@ def read_detections(config: DetectionsConfig, annotations: Annotations) -> Boxes
     image = np.array([number[entry["image_id"]] for entry in people], dtype=np.int64)
     boxes = np.array([entry["bbox"] for entry in people], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    limit = annotations.image_hw[image][:, [1, 0, 1, 0]]
-    inside = np.clip(boxes, 0, limit).astype(np.float32)
     scores = np.array([entry["score"] for entry in people], dtype=np.float32)
+    return usable(image, boxes, scores, annotations.image_hw[image], config)
+
+
+def usable(
+    image: NDArray[np.int64],
+    boxes: NDArray[np.float64],
+    scores: NDArray[np.float32],
+    image_hw: NDArray[Any],
+    config: DetectionsConfig,
+) -> Boxes:
+    """Clipped to their photographs, suppressed within each, those above the threshold, best first.
+
+    Args:
+        image: [N], number of the photograph.
+        boxes: [N, 4], x0 y0 x1 y1; those without an area inside their photograph are left out.
+        scores: [N].
+        image_hw: [N, 2], of each box's photograph.
+    """
+    inside = np.clip(boxes, 0, image_hw[:, [1, 0, 1, 0]]).astype(np.float32)
     has_area = (inside[:, 2:] > inside[:, :2]).all(axis=1)
     scores = suppressed(image, inside, np.where(has_area, scores, -np.inf), config)
     kept = np.flatnonzero(has_area & (scores > config.score_threshold))
@@ -105,11 +122,19 @@ def _iou(box: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
     return overlap / np.maximum(union, np.finfo(np.float32).tiny)
 
 
-def _load(file: Path) -> list[Any]:
+def load_entries(file: Path, named_by: str) -> list[Any]:
+    """The list a detector's file holds, its entries as they are.
+
+    Args:
+        named_by: the key or option that gave the file, for messages.
+
+    Raises:
+        DetectionError: it cannot be read, or is no list.
+    """
     try:
         content = json.loads(file.read_bytes())
     except OSError as error:
-        raise DetectionError(f"{file}: cannot be read ({error.strerror}); correct data.detections.file") from error
+        raise DetectionError(f"{file}: cannot be read ({error.strerror}); correct {named_by}") from error
     except (ValueError, RecursionError) as error:
         raise DetectionError(f"{file}: is not complete JSON ({str(error).splitlines()[0]}); write it again") from error
     if not isinstance(content, list):

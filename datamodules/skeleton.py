@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -66,25 +68,36 @@ def mirror_name(joint: str) -> str:
     return joint
 
 
-def load_skeleton(path: Path) -> Skeleton:
-    """Read a skeleton from YAML with the keys ``name``, ``joints``, ``limbs`` and ``sigmas``.
+def skeleton_from(plain: Mapping[str, Any]) -> Skeleton:
+    """The skeleton of plain values, as YAML, JSON and checkpoints hold it.
+
+    Raises:
+        KeyError, TypeError, ValueError: a key is missing, or its value makes no sense.
+    """
+    return Skeleton(
+        name=str(plain["name"]),
+        joints=tuple(str(joint) for joint in plain["joints"]),
+        limbs=tuple((str(a), str(b)) for a, b in plain["limbs"]),
+        sigmas=tuple(float(sigma) for sigma in plain["sigmas"]),
+    )
+
+
+def load_skeleton(path: str | Path | None) -> Skeleton:
+    """Read a skeleton from YAML with the keys ``name``, ``joints``, ``limbs`` and ``sigmas``; COCO's for None.
 
     Raises:
         ValueError: the file is not readable as such; the message names the file and the key.
     """
+    if path is None:
+        return COCO
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(Path(path).read_text())
     except (OSError, yaml.YAMLError) as error:
         raise ValueError(f"skeleton file {path}: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"skeleton file {path}: expected the keys name, joints, limbs and sigmas")
     try:
-        return Skeleton(
-            name=str(content["name"]),
-            joints=tuple(str(joint) for joint in content["joints"]),
-            limbs=tuple((str(a), str(b)) for a, b in content["limbs"]),
-            sigmas=tuple(float(sigma) for sigma in content["sigmas"]),
-        )
+        return skeleton_from(content)
     except KeyError as error:
         raise ValueError(f"skeleton file {path}: key {error} is missing") from error
     except (TypeError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from datamodules.config import DetectionsConfig
-from datamodules.detections import DetectionError, check_values, suppressed
+from datamodules.detections import DetectionError, check_values, load_entries, usable
 from experiments.prediction.inputs import Picture
 
 PERSON = 1
@@ -55,7 +54,7 @@ class BoxesFromFile:
         self.file = file
         self.config = config
         self.by_key: dict[int | str, list[tuple[list[float], float]]] = {}
-        for position, entry in enumerate(_load(file)):
+        for position, entry in enumerate(load_entries(file, "--boxes")):
             key, bbox, score = _entry(file, position, entry)
             if entry.get("category_id", PERSON) == PERSON:
                 self.by_key.setdefault(key, []).append((bbox, score))
@@ -105,27 +104,10 @@ class TorchvisionDetector:
 def _usable(
     corners: NDArray[np.float64], scores: NDArray[np.float32], picture: Picture, config: DetectionsConfig
 ) -> Boxes:
-    """What ``datamodules.detections`` does with the boxes of a photograph: clip, suppress, threshold, sort."""
-    height, width = picture.pixels.shape[:2]
-    inside = np.clip(corners, 0, np.array([width, height, width, height])).astype(np.float32)
-    has_area = (inside[:, 2:] > inside[:, :2]).all(axis=1)
-    number = np.zeros(len(inside), dtype=np.int64)
-    lowered = suppressed(number, inside, np.where(has_area, scores, -np.inf), config) if len(inside) else scores
-    kept = np.flatnonzero(has_area & (lowered > config.score_threshold))
-    kept = kept[np.argsort(-lowered[kept], kind="stable")]
-    return Boxes(inside[kept], lowered[kept].astype(np.float32))
-
-
-def _load(file: Path) -> list[Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except OSError as error:
-        raise DetectionError(f"{file}: cannot be read ({error.strerror}); correct --boxes") from error
-    except (ValueError, RecursionError) as error:
-        raise DetectionError(f"{file}: is not complete JSON ({str(error).splitlines()[0]}); write it again") from error
-    if not isinstance(content, list):
-        raise DetectionError(f"{file}: holds a {type(content).__name__} at its top; give a list of detections")
-    return content
+    """What ``datamodules.detections`` makes of the boxes [n, 4] of one photograph."""
+    image_hw = np.broadcast_to(picture.pixels.shape[:2], (len(corners), 2))
+    found = usable(np.zeros(len(corners), dtype=np.int64), corners, scores, image_hw, config)
+    return Boxes(found.boxes, found.scores)
 
 
 def _entry(file: Path, position: int, entry: Any) -> tuple[int | str, list[float], float]:

@@ -1,8 +1,10 @@
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from datamodules.skeleton import COCO, Skeleton, load_skeleton
+from datamodules.skeleton import COCO, Skeleton, load_skeleton, skeleton_from
 
 TWO_EYES = """
 name: face
@@ -83,3 +85,14 @@ def test_a_wrong_limb_length_is_refused(tmp_path: Path) -> None:
 
 def test_skeletons_are_values() -> None:
     assert Skeleton(COCO.name, COCO.joints, COCO.limbs, COCO.sigmas) == COCO
+
+
+def test_without_a_file_it_is_coco() -> None:
+    assert load_skeleton(None) is COCO
+
+
+def test_plain_values_give_the_skeleton_back() -> None:
+    plain = json.loads(json.dumps(asdict(COCO)))
+    assert skeleton_from(plain) == COCO
+    with pytest.raises(KeyError):
+        skeleton_from({"name": "coco"})
