@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.graph_pcnn.trunks import STRIDE
-from lightning_modules.shared.exportable import Exportable
+from lightning_modules.shared.exportable import Exportable, HeatmapAlone
 
 
 def exportables(module: Any) -> list[Exportable]:
@@ -18,17 +18,8 @@ def exportables(module: Any) -> list[Exportable]:
     flip = " with the mirror image" if module.config.flip_test else ""
     return [
         Exportable(Keypoints(module), keypoints, f"network{flip}, decoding and refinement", 32),
-        Exportable(Heatmap(module.network), maps, "first stage alone; decoding and refinement are left", 32),
+        Exportable(HeatmapAlone(module.network), maps, "first stage alone; decoding and refinement are left", 32),
     ]
-
-
-class Heatmap(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return (self.network(images).heatmap_s4.float(),)
 
 
 class Keypoints(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Exportable(NamedTuple):
@@ -20,3 +20,14 @@ class Exportable(NamedTuple):
     """H and W are multiples of it."""
     least: int = 2
     """H and W are at least this many times ``multiple``."""
+
+
+class HeatmapAlone(nn.Module):
+    """Of a network whose output has ``heatmap_s4`` f32 [B, K, H/4, W/4], that."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return (self.network(images).heatmap_s4.float(),)

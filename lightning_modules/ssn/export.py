@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.shared.exportable import Exportable
+from lightning_modules.shared.exportable import Exportable, HeatmapAlone
 from lightning_modules.shared.peaks import average_flipped
 from lightning_modules.ssn.decode import peaks
 from lightning_modules.ssn.feature_shift import Shift
@@ -23,7 +23,7 @@ def exportables(module: Any) -> list[Exportable]:
     network = portable(module.network)
     return [
         Exportable(Keypoints(module, network), keypoints, f"network{flip} and decoding", 32),
-        Exportable(Heatmap(network), heatmap, "network alone; decoding is left", 32),
+        Exportable(HeatmapAlone(network), heatmap, "network alone; decoding is left", 32),
     ]
 
 
@@ -63,15 +63,6 @@ def portable(network: nn.Module) -> nn.Module:
             if isinstance(child, Shift):
                 setattr(parent, name, GatheredShift(child.offsets))
     return network.eval()
-
-
-class Heatmap(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return (self.network(images).heatmap_s4.float(),)
 
 
 class Keypoints(nn.Module):
