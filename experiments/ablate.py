@@ -16,36 +16,24 @@ command or the configuration); 130 stopped by Ctrl-C, 143 by SIGTERM.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from experiments.ablation.plan import Job, State, choose_rows, make_jobs, state_of, varied
-from experiments.config import ConfigError, compose
+from experiments.command_line import FAILED, answer, positive, say
+from experiments.config import compose
 from experiments.tables.loader import find_table, list_tables
 from experiments.tables.table import Row, Table
 
-REFUSED, FAILED = 2, 1
 _OVERRIDE = re.compile(r"[a-z_]\w*(\.\w+)*=")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = _parser().parse_intermixed_args(arguments)
-    report: dict[str, Any] = {}
-    try:
-        code = _ablate(options, report)
-    except (ConfigError, OSError) as error:
-        report["error"] = " ".join(str(error).split())
-        print(f"error: {report['error']}", file=sys.stderr)
-        code = REFUSED
-    except KeyboardInterrupt:
-        code = 130
-    if options.json:
-        print(json.dumps({"exit_code": code, **report}))
-    return code
+    return answer(lambda report: _ablate(options, report), as_json=options.json)
 
 
 def _ablate(options: argparse.Namespace, report: dict[str, Any]) -> int:
@@ -58,18 +46,18 @@ def _ablate(options: argparse.Namespace, report: dict[str, Any]) -> int:
     if options.sweep is not None:
         return _write_sweep(options, table, rows, seeds)
     states = {job.name: state_of(job) for job in jobs}
-    say = (lambda line: print(line, file=sys.stderr, flush=True)) if options.json else _print
+    tell = say if options.json else _print
     if not options.json:
         _show_plan(table, rows, seeds, jobs, states, options.preset)
     open_jobs = [job for job in jobs if states[job.name].kind not in ("finished", "other")]
     if open_jobs:
-        _estimate(options, jobs, open_jobs, states, report, say)
+        _estimate(options, jobs, open_jobs, states, report, tell)
     if options.dry_run:
         report["runs"] = _rows_of_report(jobs, states)
         return 0
     if options.launcher == "slurm":
-        return _hand_over(options, table, open_jobs, report, say)
-    return _run(jobs, report, say)
+        return _hand_over(options, table, open_jobs, report, tell)
+    return _run(jobs, report, tell)
 
 
 def _part_rows_from_overrides(options: argparse.Namespace) -> None:
@@ -185,12 +173,6 @@ def _print(line: str) -> None:
     print(line, flush=True)
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.ablate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -198,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--paper", required=True, help=f"one of {', '.join(list_tables())}")
     parser.add_argument("--table", required=True, help="its number; experiments.report --list shows them")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these; default: all of ours")
-    parser.add_argument("--seeds", type=_positive, default=1, metavar="N", help="seeds 0 to N-1 (default 1)")
+    parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="seeds 0 to N-1 (default 1)")
     parser.add_argument("--row", help="one row alone, as a sweep's agent asks for it")
     parser.add_argument("--seed", type=int, help="this seed alone")
     parser.add_argument("--preset", help="a preset of the paper; what a row switches wins over it")

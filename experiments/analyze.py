@@ -14,9 +14,8 @@ import argparse
 import sys
 from importlib.util import find_spec
 
+from experiments.command_line import REFUSED, say
 from lightning_modules.papers import PAPERS, load
-
-REFUSED = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the run's configuration: other data")
     options = parser.parse_args(arguments)
     if options.paper not in PAPERS or find_spec(f"experiments.analyses.{options.paper}") is None:
-        print(f"error: no analysis for paper {options.paper!r}", file=sys.stderr)
+        say(f"error: no analysis for paper {options.paper!r}")
         return REFUSED
     from experiments.quiet import quieten
 
@@ -43,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         print(load(f"experiments.analyses.{options.paper}:main")(options))
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return REFUSED
     return 0
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 import torch
 
-from datamodules.skeleton import Skeleton
+from datamodules.skeleton import Skeleton, skeleton_from
 from experiments.config import ConfigError, RunConfig, restore
 from lightning_modules.papers import PAPERS, load
 
@@ -55,7 +55,7 @@ def load_trained(source: Path, overrides: Sequence[str] = (), *, paper: str | No
     if paper is not None and stored["paper"] != paper:
         raise CheckpointError(f"{file}: a run of paper {stored['paper']}, not of {paper}")
     config: RunConfig = _without_pretrained(restore(stored["config"], str(file), overrides))
-    skeleton = _skeleton(content["hyper_parameters"]["skeleton"])
+    skeleton = skeleton_from(content["hyper_parameters"]["skeleton"])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*frozen stages keep random weights.*")  # they are loaded below
         module: pl.LightningModule = load(PAPERS[config.paper].module)(config.model, config.optimizer, skeleton)
@@ -140,12 +140,3 @@ def _without_pretrained(config: Any) -> Any:
         elif item.name == "weights":
             changes[item.name] = None
     return dataclasses.replace(config, **changes)
-
-
-def _skeleton(plain: dict[str, Any]) -> Skeleton:
-    return Skeleton(
-        name=plain["name"],
-        joints=tuple(plain["joints"]),
-        limbs=tuple((a, b) for a, b in plain["limbs"]),
-        sigmas=tuple(plain["sigmas"]),
-    )

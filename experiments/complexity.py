@@ -12,16 +12,15 @@ exit codes: 0 done; 2 refused (a mistake in the command or the configuration).
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from experiments.command_line import answer
 from experiments.config import ConfigError, RunConfig, compose
 from lightning_modules.papers import PAPERS, load
 
 PUBLISHED = Path(__file__).with_name("published_counts.yaml")
-REFUSED = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,16 +32,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration, as for experiments.run")
     options = parser.parse_intermixed_args(arguments)
-    try:
-        report = complexity(compose(options.paper, overrides=options.overrides))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return REFUSED
-    if options.json:
-        print(json.dumps(report))
-    else:
-        _print_table(report)
-    return 0
+
+    def work(report: dict[str, Any]) -> int:
+        report.update(complexity(compose(options.paper, overrides=options.overrides)))
+        if not options.json:
+            _print_table(report)
+        return 0
+
+    return answer(work, as_json=options.json)
 
 
 def complexity(config: RunConfig) -> dict[str, Any]:
@@ -53,13 +50,13 @@ def complexity(config: RunConfig) -> dict[str, Any]:
     Raises:
         ConfigError: the paper has no rows to count, or its configuration is impossible.
     """
-    from datamodules.skeleton import COCO, load_skeleton
+    from datamodules.skeleton import load_skeleton
 
     try:
         rows = load(f"lightning_modules.{config.paper}.complexity:rows")
     except ModuleNotFoundError as error:
         raise ConfigError(f"{config.paper} has no rows to count yet") from error
-    skeleton = COCO if config.data.skeleton is None else load_skeleton(Path(config.data.skeleton))
+    skeleton = load_skeleton(config.data.skeleton)
     published = published_counts(config.paper)
     counted = []
     for row in rows(config.model, skeleton):

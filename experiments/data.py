@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.config import DataConfig, OnBadAnnotation, RenderedConfig
+from experiments.command_line import FAILED, INTERRUPTED, positive, say
 
 DESCRIPTION = "Check, look at, make and download data in COCO's layout."
 
@@ -23,23 +24,24 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code, result = given.command(given)
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 1
+        say(f"error: {str(error).splitlines()[0]}")
+        return FAILED
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+        say("stopped")
+        return INTERRUPTED
     if given.json:
         print(json.dumps(result))
     return code
 
 
 def check(given: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+    from datamodules.skeleton import load_skeleton
     from datamodules.split_report import report_split
 
     splits = given.splits or _splits_of(given.root)
     limit = given.max_image_pixels or DataConfig().max_image_pixels
     reports = [
-        report_split(given.root, split, _skeleton(given.skeleton), max_pixels=limit, decode=given.decode)
+        report_split(given.root, split, load_skeleton(given.skeleton), max_pixels=limit, decode=given.decode)
         for split in splits
     ]
     if not given.json:
@@ -69,9 +71,10 @@ def browse(given: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     from datamodules.photograph_checks import missing_photographs
     from datamodules.sample_sheet import sample_sheet
     from datamodules.selection import annotation_file
+    from datamodules.skeleton import load_skeleton
 
     config = _data_config(given.overrides)
-    skeleton = _skeleton(given.skeleton)
+    skeleton = load_skeleton(given.skeleton)
     split = given.split or _splits_of(given.root)[-1]
     file = annotation_file(given.root, split)
     annotations = read_annotations(file, given.root / split, skeleton, on_bad=OnBadAnnotation.drop)
@@ -156,12 +159,6 @@ def _splits_of(root: Path) -> list[str]:
     return [file.stem.removeprefix(prefix) for file in files]
 
 
-def _skeleton(file: Path | None) -> Any:
-    from datamodules.skeleton import COCO, load_skeleton
-
-    return COCO if file is None else load_skeleton(file)
-
-
 def _print_report(report: Any) -> None:
     print(f"{report.split}: {report.errors} errors, {report.repaired} repaired")
     figures = report.figures
@@ -198,31 +195,24 @@ def _parser() -> argparse.ArgumentParser:
     browsed = command("browse", browse, "Draw samples as the network gets them, each beside its mirror twin.")
     browsed.add_argument("--out", type=Path, required=True, metavar="FILE.jpg")
     browsed.add_argument("--split", metavar="SPLIT", help="default: the last that is there")
-    browsed.add_argument("--number", type=_positive, default=8, metavar="N")
-    browsed.add_argument("--columns", type=_positive, default=2, metavar="N", help="pairs in a row")
+    browsed.add_argument("--number", type=positive, default=8, metavar="N")
+    browsed.add_argument("--columns", type=positive, default=2, metavar="N", help="pairs in a row")
     browsed.add_argument("--seed", type=int, default=0)
     browsed.add_argument("--skeleton", type=Path, metavar="FILE", help="YAML of another skeleton than COCO's")
     browsed.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE", help="e.g. data.augmentation.rotation=30")
 
     made = command("make", make, "Render people in COCO's layout.")
-    made.add_argument("--images", type=_positive, default=2000, metavar="N", help="training images")
-    made.add_argument("--val-images", type=_positive, default=200, metavar="N")
-    made.add_argument("--size", type=_positive, default=256, metavar="PIXELS")
+    made.add_argument("--images", type=positive, default=2000, metavar="N", help="training images")
+    made.add_argument("--val-images", type=positive, default=200, metavar="N")
+    made.add_argument("--size", type=positive, default=256, metavar="PIXELS")
     made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--workers", type=_positive, metavar="N", help="processes; default: as many as there are cores")
+    made.add_argument("--workers", type=positive, metavar="N", help="processes; default: as many as there are cores")
 
     fetched = command("download", download, "Download COCO 2017, verified; an interrupted download goes on.")
     fetched.add_argument("--splits", nargs="+", choices=("train", "val"), default=["train", "val"])
     fetched.add_argument("--base-url", metavar="URL", help="a mirror that has the same archives")
     fetched.add_argument("--keep", action="store_true", help="keep the archives")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
 
 
 @dataclass

@@ -21,8 +21,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.command_line import FAILED, answer, say, stdout_to_stderr
 from experiments.config import ConfigError
-from experiments.evaluate import FAILED, INTERRUPTED, REFUSED, annotations_of, stdout_to_stderr, tell
+from experiments.evaluation.annotations import annotations_of
 from experiments.evaluation.protocol import PROTOCOLS, find_protocol
 
 if TYPE_CHECKING:
@@ -31,39 +32,18 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = parser().parse_intermixed_args(arguments)
-    try:
-        _check(options)
-        report = _run(options)
-    except ValueError as error:
-        return tell(error, REFUSED, as_json=options.json)
-    except OSError as error:
-        return tell(error, FAILED, as_json=options.json)
-    except KeyboardInterrupt:
-        return tell("interrupted", INTERRUPTED, as_json=options.json)
-    if options.json:
-        print(json.dumps(report))
-    else:
-        _print(report)
+    options = _parser().parse_intermixed_args(arguments)
+    return answer(lambda report: _diagnose(options, report), as_json=options.json, on_os_error=FAILED)
+
+
+def _diagnose(options: argparse.Namespace, report: dict[str, Any]) -> int:
+    _check(options)
+    report.update(_run(options))
+    if not options.json:
+        from experiments.diagnosis.table import print_report
+
+        print_report(report)
     return 0
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line of this program."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.diagnose", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    source = parser.add_argument_group("what is diagnosed (one of these)")
-    source.add_argument("--checkpoint", type=Path, nargs="+", metavar="RUN_OR_CKPT", help="one or two")
-    source.add_argument("--predictions", type=Path, nargs="+", metavar="FILE", help="one or two COCO result files")
-    parser.add_argument("--protocol", metavar="NAME", help=f"of checkpoints: {', '.join(PROTOCOLS)}")
-    parser.add_argument("--annotations", type=Path, metavar="FILE", help="of --predictions")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="photographs; default: COCO's layout")
-    parser.add_argument("--worst", type=int, default=8, metavar="N", help="photographs drawn (default 8, 0 is none)")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="of the files")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, all else on stderr")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="data.root=FOLDER and other keys of the run")
-    return parser
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -127,9 +107,7 @@ def _predict(options: argparse.Namespace) -> list[Path]:
         trained = load_for(source, options.protocol, options.overrides)
         out = options.out / f"predictions-{number}" if options.out else None
         with stdout_to_stderr():
-            report = evaluate_checkpoint(
-                trained, options.protocol, out, None, lambda line: print(line, file=sys.stderr)
-            )
+            report = evaluate_checkpoint(trained, options.protocol, out, None, say)
         files.append(Path(report["predictions"]))
     return files
 
@@ -148,7 +126,7 @@ def _draw(
     folder = options.images or _photographs_of(evaluator.annotation_file)
     if options.worst < 1 or folder is None or not folder.is_dir():
         if options.worst > 0:
-            print(f"no photographs in {folder}: give --images FOLDER to see the worst", file=sys.stderr)
+            say(f"no photographs in {folder}: give --images FOLDER to see the worst")
         return files
     photographs = {image_id: folder / name for image_id, name in evaluator.ground_truth.file_names.items()}
     sheet = draw_worst(photographs, results, diagnoses, evaluator.skeleton, options.worst)
@@ -197,37 +175,21 @@ def _plain(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _print(report: dict[str, Any]) -> None:
-    """A row for each kind: how often, and what it costs; of a single diagnosis also its parts of the whole."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from datamodules.keypoint_errors import KINDS
-
-    console = Console(highlight=False, soft_wrap=True)
-    several = len(report["diagnoses"]) > 1
-    table = Table("", title=f"what costs AP · {report['images']} images", title_justify="left")
-    rows: dict[str, list[str]] = {kind: [] for kind in (*KINDS, "AP", "AP, all repaired")}
-    for name, diagnosis in report["diagnoses"].items():
-        for heading in ("number", "AP gain") if several else ("number", "part", "AP gain", "share of the loss"):
-            table.add_column(f"{name}\n{heading}" if several else heading, justify="right")
-        keypoints, people = diagnosis["keypoints"], diagnosis["people"]
-        whole = {**dict.fromkeys(keypoints, sum(keypoints.values())), "false_negative": people["annotated"]}
-        for kind in KINDS:
-            number = keypoints.get(kind, people.get(kind))
-            part = f"{100 * number / whole[kind]:.1f}%" if whole.get(kind) else ""
-            gain, share = f"{100 * diagnosis['gains'][kind]:+.1f}", f"{diagnosis['shares'][kind]:.0%}"
-            rows[kind] += [str(number), gain] if several else [str(number), part, gain, share]
-        for label, key in (("AP", "AP"), ("AP, all repaired", "AP_repaired")):
-            figure = f"{100 * diagnosis[key]:.1f}"
-            rows[label] += ["", figure] if several else ["", "", figure, ""]
-    for kind, cells in rows.items():
-        table.add_row(kind.replace("_", " "), *cells)
-    console.print(table)
-    if not several:
-        console.print("part: of the labelled keypoints of people found; of false negatives, of the annotated people")
-    for file in report["files"]:
-        console.print(file)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.diagnose", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    source = parser.add_argument_group("what is diagnosed (one of these)")
+    source.add_argument("--checkpoint", type=Path, nargs="+", metavar="RUN_OR_CKPT", help="one or two")
+    source.add_argument("--predictions", type=Path, nargs="+", metavar="FILE", help="one or two COCO result files")
+    parser.add_argument("--protocol", metavar="NAME", help=f"of checkpoints: {', '.join(PROTOCOLS)}")
+    parser.add_argument("--annotations", type=Path, metavar="FILE", help="of --predictions")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="photographs; default: COCO's layout")
+    parser.add_argument("--worst", type=int, default=8, metavar="N", help="photographs drawn (default 8, 0 is none)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="of the files")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, all else on stderr")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="data.root=FOLDER and other keys of the run")
+    return parser
 
 
 if __name__ == "__main__":

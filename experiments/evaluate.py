@@ -17,66 +17,31 @@ exit codes: 0 done; 1 failed; 2 refused (a mistake in the command, the checkpoin
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from experiments.command_line import FAILED, answer, say, stdout_to_stderr
 from experiments.config import ConfigError
+from experiments.evaluation.annotations import annotations_of
 from experiments.evaluation.protocol import PROTOCOLS, find_protocol
 from experiments.merging import read_override
-
-FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = parser().parse_intermixed_args(arguments)
-    try:
-        _check(options)
-        report = _run(options)
-    except ValueError as error:
-        return tell(error, REFUSED, as_json=options.json)
-    except OSError as error:
-        return tell(error, FAILED, as_json=options.json)
-    except KeyboardInterrupt:
-        return tell("interrupted", INTERRUPTED, as_json=options.json)
-    if options.json:
-        print(json.dumps(report))
-    else:
+    options = _parser().parse_intermixed_args(arguments)
+    return answer(lambda report: _evaluate(options, report), as_json=options.json, on_os_error=FAILED)
+
+
+def _evaluate(options: argparse.Namespace, report: dict[str, Any]) -> int:
+    _check(options)
+    report.update(_run(options))
+    if not options.json:
         from experiments.evaluation.table import print_comparison, print_report
 
         (print_comparison if options.compare else print_report)(report)
     return 0
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line of this program."""
-    known = "".join(f"\n  {name:<12}{protocol.about}" for name, protocol in PROTOCOLS.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.evaluate",
-        description=f"{__doc__}\nprotocols:{known}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    source = parser.add_argument_group("what is scored (one of these)")
-    source.add_argument("--checkpoint", type=Path, metavar="RUN_OR_CKPT", help="folder of a run, or a .ckpt file")
-    source.add_argument(
-        "--predictions", type=Path, metavar="FILE", help="COCO keypoint results, from here or elsewhere"
-    )
-    source.add_argument("--compare", type=Path, nargs=2, metavar=("FILE_A", "FILE_B"), help="AP of B less that of A")
-    parser.add_argument("--protocol", metavar="NAME", help="see above; default: as the run was evaluated in training")
-    parser.add_argument("--flip", choices=("on", "off"), help="average with mirror images (where the paper has it)")
-    parser.add_argument("--scales", metavar="S", help="single, paper, or sizes 400,800 (where the paper has them)")
-    parser.add_argument("--annotations", type=Path, metavar="FILE", help="of --predictions and --compare")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="of the files; default: beside the checkpoint")
-    parser.add_argument("--alg", metavar="NAME", help="your method's name in the test server's file names")
-    parser.add_argument("--resamples", type=int, default=1000, help="--compare: draws of images (default 1000)")
-    parser.add_argument("--confidence", type=float, default=0.95, help="--compare: of the interval (default 0.95)")
-    parser.add_argument("--seed", type=int, default=0, help="--compare: of the draws (default 0)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, all else on stderr")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="data.root=FOLDER and other keys of the run")
-    return parser
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -120,57 +85,34 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
     trained = load_for(options.checkpoint, options.protocol, options.overrides, options.flip, options.scales)
     with stdout_to_stderr():
-        return evaluate_checkpoint(trained, options.protocol, options.out, options.alg, _say)
+        return evaluate_checkpoint(trained, options.protocol, options.out, options.alg, say)
 
 
-def annotations_of(overrides: list[str], protocol: str | None) -> Path | None:
-    """The annotation file that ``data.root`` and ``data.val_split`` name; None where they are not given.
-
-    Raises:
-        ConfigError: another key, or no such file.
-    """
-    values: dict[str, Any] = {}
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if key not in ("data.root", "data.val_split"):
-            raise ConfigError(f"{override}: result files know data.root and data.val_split only")
-        values[key] = value
-    if "data.root" not in values:
-        return None
-    from datamodules.selection import annotation_file
-
-    default = find_protocol(protocol).split if protocol else None
-    file = annotation_file(Path(values["data.root"]), values.get("data.val_split", default or "val2017"))
-    if not file.is_file():
-        raise ConfigError(f"{file}: no such file; correct data.root, or give --annotations FILE")
-    return file
-
-
-class stdout_to_stderr:
-    """What libraries print while a model runs does not mix with the answer."""
-
-    def __enter__(self) -> None:
-        sys.stdout.flush()
-        self._kept = os.dup(1)
-        os.dup2(2, 1)
-
-    def __exit__(self, *error: object) -> None:
-        sys.stdout.flush()
-        os.dup2(self._kept, 1)
-        os.close(self._kept)
-
-
-def tell(error: Exception | str, code: int, *, as_json: bool) -> int:
-    """Print what went wrong in one line and give the exit code back."""
-    message = " ".join(str(error).split())
-    _say(message if isinstance(error, str) else f"error: {message}")
-    if as_json:
-        print(json.dumps({"exit_code": code, "error": message}))
-    return code
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _parser() -> argparse.ArgumentParser:
+    known = "".join(f"\n  {name:<12}{protocol.about}" for name, protocol in PROTOCOLS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.evaluate",
+        description=f"{__doc__}\nprotocols:{known}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    source = parser.add_argument_group("what is scored (one of these)")
+    source.add_argument("--checkpoint", type=Path, metavar="RUN_OR_CKPT", help="folder of a run, or a .ckpt file")
+    source.add_argument(
+        "--predictions", type=Path, metavar="FILE", help="COCO keypoint results, from here or elsewhere"
+    )
+    source.add_argument("--compare", type=Path, nargs=2, metavar=("FILE_A", "FILE_B"), help="AP of B less that of A")
+    parser.add_argument("--protocol", metavar="NAME", help="see above; default: as the run was evaluated in training")
+    parser.add_argument("--flip", choices=("on", "off"), help="average with mirror images (where the paper has it)")
+    parser.add_argument("--scales", metavar="S", help="single, paper, or sizes 400,800 (where the paper has them)")
+    parser.add_argument("--annotations", type=Path, metavar="FILE", help="of --predictions and --compare")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="of the files; default: beside the checkpoint")
+    parser.add_argument("--alg", metavar="NAME", help="your method's name in the test server's file names")
+    parser.add_argument("--resamples", type=int, default=1000, help="--compare: draws of images (default 1000)")
+    parser.add_argument("--confidence", type=float, default=0.95, help="--compare: of the interval (default 0.95)")
+    parser.add_argument("--seed", type=int, default=0, help="--compare: of the draws (default 0)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, all else on stderr")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="data.root=FOLDER and other keys of the run")
+    return parser
 
 
 if __name__ == "__main__":

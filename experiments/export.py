@@ -14,28 +14,20 @@ exit codes: 0 done and equal; 1 exported, but not equal; 2 refused.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-UNEQUAL, REFUSED = 1, 2
+from experiments.command_line import answer
+
+UNEQUAL = 1
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = _parser().parse_args(arguments)
-    report: dict[str, Any] = {}
-    try:
-        code = _export(options, report)
-    except (ValueError, OSError) as error:
-        report["error"] = " ".join(str(error).split())
-        print(f"error: {report['error']}", file=sys.stderr)
-        code = REFUSED
-    if options.json:
-        print(json.dumps({"exit_code": code, **report}))
-    return code
+    return answer(lambda report: _export(options, report), as_json=options.json)
 
 
 def _export(options: argparse.Namespace, report: dict[str, Any]) -> int:

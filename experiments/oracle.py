@@ -14,12 +14,11 @@ exit codes: 0 done; 2 refused (a mistake in the command, the configuration or th
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.command_line import answer
 from experiments.config import ConfigError, RunConfig, compose
 from lightning_modules.papers import PAPERS, load
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from datamodules.contracts import PoseBatch, Predictions
     from datamodules.skeleton import Skeleton
 
-REFUSED = 2
 FIGURES = ("AP", "AP50", "AP75")
 MASK_FIGURES = ("segm/AP", "segm/AP50")
 """Shown where a paper predicts masks."""
@@ -45,20 +43,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration, as for experiments.run")
     options = parser.parse_intermixed_args(arguments)
-    try:
+
+    def work(report: dict[str, Any]) -> int:
         config = compose(options.paper, options.preset, options.overrides)
         from experiments.quiet import quieten
 
         quieten()
-        report = oracle(config)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return REFUSED
-    if options.json:
-        print(json.dumps(report))
-    else:
-        _print_table(report)
-    return 0
+        report.update(oracle(config))
+        if not options.json:
+            _print_table(report)
+        return 0
+
+    return answer(work, as_json=options.json)
 
 
 def oracle(config: RunConfig) -> dict[str, Any]:
@@ -77,13 +73,13 @@ def oracle(config: RunConfig) -> dict[str, Any]:
 
     from datamodules.coco import CocoDataModule
     from datamodules.evaluator import CocoKeypointEvaluator
-    from datamodules.skeleton import COCO, load_skeleton
+    from datamodules.skeleton import load_skeleton
 
     try:
         rows = load(f"lightning_modules.{config.paper}.oracle:rows")
     except (ModuleNotFoundError, AttributeError) as error:
         raise ConfigError(f"{config.paper} has no oracle yet") from error
-    skeleton = COCO if config.data.skeleton is None else load_skeleton(Path(config.data.skeleton))
+    skeleton = load_skeleton(config.data.skeleton)
     data = CocoDataModule(config.data, skeleton, config.seed)
     data.prepare_data()
     data.setup("validate")

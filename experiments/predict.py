@@ -15,11 +15,12 @@ done until then is kept.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from experiments.command_line import INTERRUPTED, answer, positive
 
 if TYPE_CHECKING:
     import torch
@@ -28,25 +29,17 @@ if TYPE_CHECKING:
     from experiments.prediction.boxes import BoxSource
     from experiments.prediction.people import Overlay
 
-FAULTY, REFUSED, INTERRUPTED = 1, 2, 130
+FAULTY = 1
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = _parser().parse_args(arguments)
-    report: dict[str, Any] = {"faults": []}
-    try:
-        code = _predict(options, report)
-    except (ValueError, OSError) as error:
-        report["error"] = " ".join(str(error).split())
-        print(f"error: {report['error']}", file=sys.stderr)
-        code = REFUSED
-    if options.json:
-        print(json.dumps({"exit_code": code, **report}))
-    return code
+    return answer(lambda report: _predict(options, report), as_json=options.json)
 
 
 def _predict(options: argparse.Namespace, report: dict[str, Any]) -> int:
+    report["faults"] = []
     from experiments.prediction.inputs import find_sources
 
     sources = find_sources(options.inputs)
@@ -192,8 +185,8 @@ def _parser() -> argparse.ArgumentParser:
         "--min-score", type=float, default=0.3, metavar="S", help="draw people from this score on (0.3)"
     )
     parser.add_argument("--no-pictures", action="store_true", help="JSON alone")
-    parser.add_argument("--limit", type=_positive, metavar="N", help="frames of each video and camera")
-    parser.add_argument("--batch", type=_positive, metavar="N", help="samples at once; default: the evaluation's")
+    parser.add_argument("--limit", type=positive, metavar="N", help="frames of each video and camera")
+    parser.add_argument("--batch", type=positive, metavar="N", help="samples at once; default: the evaluation's")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
     parser.add_argument(
         "--set",
@@ -204,13 +197,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, all else on stderr")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
 
 
 if __name__ == "__main__":

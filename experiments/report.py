@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from experiments.command_line import REFUSED, say
 from experiments.config import ConfigError
 from experiments.merging import read_override
 from experiments.reports.collect import MixedProtocols, ReportTable, collect
@@ -27,7 +28,6 @@ from experiments.reports.store import Result
 from experiments.tables.loader import find_table, list_tables, load_tables
 from experiments.tables.table import Table
 
-REFUSED = 2
 FORMATS = ("terminal", "markdown", "latex", "csv", "html")
 
 
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ConfigError(f"--paper is missing (papers: {', '.join(list_tables())})")
         return _report(options)
     except (ConfigError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"error: {' '.join(str(error).split())}")
         return REFUSED
 
 

@@ -25,6 +25,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from experiments.command_line import FAILED, INTERRUPTED, REFUSED, say
 from experiments.config import ConfigError, RunConfig, compose, list_papers, list_presets, to_plain
 from experiments.training.run_directory import (
     RunDirectory,
@@ -35,8 +36,6 @@ from experiments.training.run_directory import (
 )
 from experiments.training.slurm import end_interrupted_task, is_slurm_job
 from lightning_modules.papers import PAPERS
-
-REFUSED, FAILED, INTERRUPTED = 2, 1, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,7 +73,7 @@ def _run(config: RunConfig, options: argparse.Namespace, report: dict[str, Any])
     if is_first:
         directory, line = open_run_directory(config, resume=resume)
         if line:
-            _say(line)
+            say(line)
         config = dataclasses.replace(config, name=directory.path.name)
         write_config(directory, config)
     else:
@@ -88,7 +87,7 @@ def _run(config: RunConfig, options: argparse.Namespace, report: dict[str, Any])
             with contextlib.suppress(OSError):  # a full disk was told already
                 directory.note(state)
     if code == 128 + signal.SIGUSR1 and is_slurm_job() and (line := end_interrupted_task(is_first=is_first)):
-        _say(line)
+        say(line)
     return code
 
 
@@ -109,7 +108,7 @@ def _train(
 
     session: Session | None = None
     try:
-        session = Session(config, directory, is_first=is_first, say=_say)
+        session = Session(config, directory, is_first=is_first, say=say)
         session.fit(resume=resume)
         outcome = session.finish()
     except Interrupted as error:
@@ -189,14 +188,10 @@ def _tell(error: Exception | str, report: dict[str, Any], code: int) -> int:
     report["error"] = message
     rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
     if is_first_process():
-        _say(message if isinstance(error, str) else f"error: {message}")
+        say(message if isinstance(error, str) else f"error: {message}")
     elif not isinstance(error, str) and code != REFUSED:  # what is refused is refused on every rank alike
-        _say(f"rank {rank}: {message}")
+        say(f"rank {rank}: {message}")
     return code
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _list(options: argparse.Namespace, report: dict[str, Any]) -> int:

@@ -1,1 +1,1 @@
-"""What ``experiments.diagnose`` draws."""
+"""What ``experiments.diagnose`` ends with: a table, and pictures of what costs AP."""

@@ -13,7 +13,7 @@ from datamodules.coco_submission import check_submission, write_submission
 from datamodules.evaluator import CocoKeypointEvaluator
 from datamodules.matches import pack
 from datamodules.result_files import read_results
-from datamodules.skeleton import COCO, Skeleton
+from datamodules.skeleton import COCO, skeleton_from
 from experiments.config import ConfigError, RunConfig, restore
 from experiments.evaluation.protocol import Conditions
 from experiments.evaluation.published import published
@@ -80,7 +80,7 @@ def evaluator_of(file: Path, annotations: Path | None) -> CocoKeypointEvaluator:
     source = annotations or (Path(record["annotations"]) if "annotations" in record else None)
     if source is None:
         raise ConfigError(f"{file}: no record beside it; give --annotations FILE (or data.root=FOLDER)")
-    skeleton = skeleton_of(record)
+    skeleton = skeleton_from(record["skeleton"]) if "skeleton" in record else COCO
     return CocoKeypointEvaluator(source, image_ids=record.get("image_ids"), skeleton=skeleton)
 
 
@@ -101,15 +101,6 @@ def load_record(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{record}: is no record of an evaluation; remove it")
     return content
-
-
-def skeleton_of(record: dict[str, Any]) -> Skeleton:
-    """COCO's where nothing is recorded."""
-    if "skeleton" not in record:
-        return COCO
-    plain = record["skeleton"]
-    limbs = tuple((a, b) for a, b in plain["limbs"])
-    return Skeleton(plain["name"], tuple(plain["joints"]), limbs, tuple(plain["sigmas"]))
 
 
 def submit(results: list[dict[str, Any]], folder: Path, algorithm: str, image_ids: set[int]) -> Path:

@@ -26,7 +26,7 @@ from callbacks.run_record import RunRecord, draw_curves
 from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
 from callbacks.weight_average import average_weights
 from datamodules.coco import CocoDataModule
-from datamodules.skeleton import COCO, Skeleton, load_skeleton
+from datamodules.skeleton import Skeleton, load_skeleton
 from experiments.checkpoint import checkpoint_damage
 from experiments.config import OnNan, RunConfig, to_plain
 from experiments.evaluation.protocol import protocol_name
@@ -73,7 +73,7 @@ class Session:
         self.directory = directory
         self.say = say if is_first else lambda line: None
         pl.seed_everything(config.seed, workers=True, verbose=False)
-        self.skeleton = COCO if config.data.skeleton is None else load_skeleton(Path(config.data.skeleton))
+        self.skeleton = load_skeleton(config.data.skeleton)
         self.data = CocoDataModule(config.data, self.skeleton, config.seed)
         self.trainer = build_trainer(config, directory.path)
         self.plan = plan_batches(

@@ -1,0 +1,63 @@
+"""What the commands have in common: exit codes, answers, arguments. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+"""Exit codes beside 0; ``REFUSED`` is for a mistake in the command, the configuration or the data."""
+
+
+def answer(work: Callable[[dict[str, Any]], int], *, as_json: bool, on_os_error: int = REFUSED) -> int:
+    """Do a command's work, tell what goes wrong in one line on stderr, and give the exit code.
+
+    Args:
+        work: fills the report it is given, returns the exit code; a ``ValueError`` refuses the call.
+        as_json: print the report with its ``exit_code``, of a failure ``error`` too, as one object on stdout.
+        on_os_error: exit code of what files, disks and networks say.
+    """
+    report: dict[str, Any] = {}
+    try:
+        code = work(report)
+    except (ValueError, OSError) as error:
+        report["error"] = " ".join(str(error).split())
+        say(f"error: {report['error']}")
+        code = REFUSED if isinstance(error, ValueError) else on_os_error
+    except KeyboardInterrupt:
+        report["error"] = "interrupted"
+        say("interrupted")
+        code = INTERRUPTED
+    if as_json:
+        print(json.dumps({"exit_code": code, **report}))
+    return code
+
+
+def say(line: str) -> None:
+    """A line for the user, on stderr at once: stdout is for the answer."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class stdout_to_stderr:
+    """What libraries print while a model runs does not mix with the answer."""
+
+    def __enter__(self) -> None:
+        sys.stdout.flush()
+        self._kept = os.dup(1)
+        os.dup2(2, 1)
+
+    def __exit__(self, *error: object) -> None:
+        sys.stdout.flush()
+        os.dup2(self._kept, 1)
+        os.close(self._kept)
+
+
+def positive(text: str) -> int:
+    """An argument's type: a whole number from 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)

@@ -1,0 +1,65 @@
+"""Every command answers alike: one line for what went wrong, one JSON object where it is asked for."""
+
+import argparse
+import json
+import os
+from typing import Any
+
+import pytest
+
+from experiments.command_line import FAILED, INTERRUPTED, REFUSED, answer, positive, stdout_to_stderr
+
+
+def raising(error: BaseException) -> Any:
+    def work(report: dict[str, Any]) -> int:
+        report["begun"] = True
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ValueError("data.rot:\n  no such key"), REFUSED, "error: data.rot: no such key"),
+        (OSError("disk full"), FAILED, "error: disk full"),
+        (KeyboardInterrupt(), INTERRUPTED, "interrupted"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(raising(error), as_json=False, on_os_error=FAILED) == code
+    assert capsys.readouterr() == ("", f"{line}\n")
+    assert answer(raising(error), as_json=True, on_os_error=FAILED) == code
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"exit_code": code, "begun": True, "error": line.removeprefix("error: ")}
+    assert err == f"{line}\n"
+
+
+def test_an_error_of_our_own_making_is_not_hidden() -> None:
+    with pytest.raises(KeyError):
+        answer(raising(KeyError("a bug")), as_json=True)
+
+
+def test_the_report_is_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(report: dict[str, Any]) -> int:
+        report["AP"] = 0.5
+        return 1
+
+    assert answer(work, as_json=True) == 1
+    assert json.loads(capsys.readouterr().out) == {"exit_code": 1, "AP": 0.5}
+
+
+def test_what_libraries_print_goes_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    with stdout_to_stderr():
+        os.write(1, b"from C\n")
+    print("answer", flush=True)
+    assert capfd.readouterr() == ("answer\n", "from C\n")
+
+
+def test_positive_takes_whole_numbers_from_one() -> None:
+    assert positive("12") == 12
+    for text in ("0", "-1", "1.5", "x", ""):
+        with pytest.raises(argparse.ArgumentTypeError, match="no whole number from 1"):
+            positive(text)
