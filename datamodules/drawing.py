@@ -7,6 +7,7 @@ continuous, pixel ``i`` covers ``[i, i + 1)``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import cv2
@@ -147,26 +148,35 @@ def _limb_width(points: np.ndarray, shown: np.ndarray, box: np.ndarray | None) -
     return float(np.clip(extent / 50, 1.5, 9.0))
 
 
-def _fixed(point: np.ndarray) -> tuple[int, int]:
+def _fixed(point: Sequence[float] | np.ndarray) -> tuple[int, int]:
     """Continuous coordinates to OpenCV's fixed point, whose pixel centres are whole numbers."""
-    x, y = np.clip((np.asarray(point, dtype=np.float64) - 0.5) * (1 << _BITS), -(2**24), 2**24).round().astype(int)
-    return int(x), int(y)
+    x, y = (round(min(max((float(value) - 0.5) * (1 << _BITS), -(2**24)), 2**24)) for value in point)
+    return x, y
+
+
+@lru_cache(maxsize=8)
+def _colored_limbs(skeleton: Skeleton) -> tuple[tuple[int, int, Color], ...]:
+    """Both joints of each limb, and the colour of its side; a limb from left to right is of the middle."""
+    limbs = []
+    for a, b in skeleton.limb_indices:
+        sides = {skeleton.side(a), skeleton.side(b)} - {"middle"}
+        limbs.append((a, b, SIDE_COLORS[sides.pop() if len(sides) == 1 else "middle"]))
+    return tuple(limbs)
 
 
 def _draw_limbs(canvas: np.ndarray, points: np.ndarray, shown: np.ndarray, skeleton: Skeleton, width: float) -> None:
-    limbs = [(a, b) for a, b in skeleton.limb_indices if shown[a] and shown[b]]
+    limbs = [limb for limb in _colored_limbs(skeleton) if shown[limb[0]] and shown[limb[1]]]
     if not limbs:
         return
-    solid, faint = canvas, canvas.copy()
-    for outline in (True, False):
-        for a, b in limbs:
-            layer = solid if shown[a] == 2 and shown[b] == 2 else faint
-            across = skeleton.side(a) != skeleton.side(b) and "middle" not in (skeleton.side(a), skeleton.side(b))
-            side = "middle" if across else skeleton.side(a) if skeleton.side(a) != "middle" else skeleton.side(b)
-            color = _OUTLINE if outline else SIDE_COLORS[side]
-            stroke = max(1, round(width) + (2 if outline else 0))
-            cv2.line(layer, _fixed(points[a]), _fixed(points[b]), color, stroke, cv2.LINE_AA, _BITS)
-    if any(shown[a] == 1 or shown[b] == 1 for a, b in limbs):
+    is_faint = [shown[a] == 1 or shown[b] == 1 for a, b, _ in limbs]
+    faint = canvas.copy() if any(is_faint) else canvas
+    centres = [_fixed(point) if is_shown else (0, 0) for point, is_shown in zip(points, shown, strict=True)]
+    for grow, outline in ((2, _OUTLINE), (0, None)):
+        stroke = max(1, round(width) + grow)
+        for (a, b, color), fades in zip(limbs, is_faint, strict=True):
+            layer = faint if fades else canvas
+            cv2.line(layer, centres[a], centres[b], outline or color, stroke, cv2.LINE_AA, _BITS)
+    if any(is_faint):
         cv2.addWeighted(faint, 0.5, canvas, 0.5, 0, dst=canvas)
 
 
@@ -207,9 +217,15 @@ def _draw_label(canvas: np.ndarray, text: str, corner: np.ndarray | None, color:
 
 
 def _tint(canvas: np.ndarray, mask: np.ndarray, color: Color, opacity: float = 0.35) -> None:
-    inside = _full_size(mask, canvas.shape[:2])
-    canvas[inside] = (canvas[inside] * (1 - opacity) + np.array(color) * opacity).astype(np.uint8)
-    contours, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    inside = _full_size(mask, canvas.shape[:2]).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(inside)
+    if width == 0:
+        return
+    window = (slice(y, y + height), slice(x, x + width))
+    levels = np.arange(256)[:, None] * (1 - opacity) + np.array(color) * opacity
+    tinted = cv2.LUT(canvas[window], levels.astype(np.uint8)[None])
+    cv2.copyTo(tinted, inside[window], canvas[window])
+    contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(canvas, contours, -1, color, 1, cv2.LINE_AA)
 
 

@@ -1,49 +1,73 @@
 """Prediction on a video against the model alone: reading, warping, drawing and encoding beside inference.
 
     python -m experiments.benchmarks.predict_video
+    python -m experiments.benchmarks.predict_video --checkpoint runs/inspose/NAME --batch 8
+    python -m experiments.benchmarks.predict_video --paper ssn --preset none --threads 1
 
-A rendered video of 300 frames of 640×480 through an InsPose of the demo's size with random weights, on one thread of
-torch: the other cores play the part the host plays beside a GPU. ``model alone`` is the batches of the first and the
-last third, made beforehand and computed before and after; ``in turn`` does everything of a batch of the first third
-before the next. Memory is the largest resident size of the process in each third of the frames.
+A rendered video of 640×480 goes through a checkpoint or, with random weights, through an InsPose of the demo's size;
+papers that look at one person at a time take each frame as one. Forms, in turn:
+
+alone      the network and its decoding, up to people on the host, of batches made beforehand
+streams    the same, as many batches at once as ``experiments.predict`` computes
+in turn    everything of a batch before the next: reading, computing, drawing, encoding
+predict    ``experiments.predict``, of the whole video
+
+Each has the same batches and the same number of torch's threads: one, where the other cores play the part that the host
+plays beside a GPU, and all, where whatever is done beside the model takes its cores. Memory is the resident size of the
+process once frame 50 and the last are written. Wall time: other programs that run meanwhile are told, and spoil it.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 
-from datamodules.image_dataset import Sample
+from datamodules.config import View
+from datamodules.contracts import PoseBatch
 from datamodules.skeleton import COCO
 from datamodules.synthetic.scene import render_scene
 from experiments.benchmarks.measuring import Line, Setting
 from experiments.config import RunConfig, compose
+from experiments.prediction.boxes import whole_image
+from experiments.prediction.cores import plan_streams
 from experiments.prediction.inputs import Source, find_sources, read_pictures
 from experiments.prediction.outputs import Writer
+from experiments.prediction.overlap import by_item, in_order
 from experiments.prediction.people import Estimator
-from experiments.prediction.session import Looked, prepare, run
+from experiments.prediction.session import make_batches, run
 from lightning_modules.papers import PAPERS, load
 
 HEIGHT, WIDTH, SWAY = 480, 640, 60
 SCENES = 6
+EARLY = 50
+"""The frame after which memory is to stay as it is."""
+DEMO = ("model.score_threshold=0.005", "model.max_candidates=20")
+"""Random weights find people too."""
 
 
 class Measured(NamedTuple):
+    """Frames per second, medians of all rounds, with so many threads of torch."""
+
+    threads: int
     alone: float
-    """Frames per second of the model."""
+    streams: float
     in_turn: float
-    """Frames per second without overlap."""
-    overlapped: float
-    """Frames per second of ``experiments.predict``."""
-    memory: list[float]
-    """MB, in each third of the overlapped run."""
+    predict: float
+    memory: tuple[float, float]
+    """MB, after frame ``EARLY`` and at the end of the last round."""
+    others: float
+    """Cores that other programs took meanwhile."""
 
 
 class Watched(Writer):
@@ -78,86 +102,163 @@ def render_video(file: Path, frames: int, scenes: int = SCENES) -> None:
 
 
 def estimator_of(config: RunConfig) -> Estimator:
+    """With random weights."""
     torch.manual_seed(0)
     config.model.backbone.weights = None
     module = load(PAPERS[config.paper].module)(config.model, config.optimizer, COCO).eval()
     return Estimator(module, config.data, COCO, device=torch.device("cpu"))
 
 
-def model_alone(estimator: Estimator, batches: list[list[Sample]]) -> float:
-    """Seconds."""
-    start = time.perf_counter()
-    for batch in batches:
-        for people in estimator(batch):
-            estimator.merge([people])
-    return time.perf_counter() - start
+def trained_estimator(checkpoint: Path, overrides: list[str]) -> Estimator:
+    from experiments.checkpoint import load_trained
+
+    trained = load_trained(checkpoint, overrides)
+    return Estimator(trained.module, trained.config.data, trained.skeleton, device=torch.device("cpu"))
 
 
-def in_turn(estimator: Estimator, sources: list[Source], writer: Writer, batch_size: int, frames: int) -> float:
-    """Seconds of the first ``frames``: reading, computing, drawing and encoding, one after the other."""
-    start = time.perf_counter()
-    pending: list[tuple[Looked, list[Sample]]] = []
+class Race:
+    """The forms on one video.
 
-    def finish() -> None:
-        found = estimator([sample for _, samples in pending for sample in samples])
-        for (looked, _), people in zip(pending, found, strict=True):
-            writer.write(looked.picture, estimator.merge([people]), None)
-        pending.clear()
+    Args:
+        frames: of it; ``alone``, ``streams`` and ``in_turn`` take a third of them.
+    """
 
-    with writer:
-        for item in prepare(read_pictures(sources, print, max_pixels=10**9, limit=frames), estimator, None):
-            pending.append(item)
-            if len(pending) == batch_size:
-                finish()
-        if pending:
-            finish()
-    return time.perf_counter() - start
+    def __init__(self, folder: Path, estimator: Estimator, frames: int, batch_size: int) -> None:
+        self.folder, self.estimator, self.frames, self.batch_size = folder, estimator, frames, batch_size
+        render_video(folder / "video.mp4", frames)
+        self.sources: list[Source] = find_sources([str(folder / "video.mp4")])
+        self.boxes = whole_image if estimator.make_samples.config.view is View.person else None
+        made = make_batches(self._read(max(frames // 3, 1)), estimator, self.boxes, batch_size)
+        self.batches = [batch.samples for batch in made if batch.samples is not None]
+        self.count = sum(len(batch.images) for batch in self.batches)
+        self.memory: list[float] = []
+
+    def alone(self) -> float:
+        return self._rate(lambda: [self.estimator.compute(batch) for batch in self.batches])
+
+    def streams(self) -> float:
+        plan = plan_streams(self.estimator, len(self.batches))
+        with same_threads():
+            return self._rate(lambda: list(in_order(self.batches, self.estimator.compute, plan.count, plan.start)))
+
+    def in_turn(self) -> float:
+        def compute(samples: PoseBatch | None) -> list[Any]:
+            return [] if samples is None else self.estimator.compute(samples)
+
+        def go() -> None:
+            made = make_batches(self._read(self.count), self.estimator, self.boxes, self.batch_size)
+            with self._writer(Writer) as writer:
+                for (picture, boxes), parts in by_item((batch.begun, compute(batch.samples)) for batch in made):
+                    writer.write(picture, self.estimator.merge(parts), boxes)
+
+        return self._rate(go)
+
+    def predict(self) -> float:
+        watched = self._writer(Watched)
+        outcome = run(self.estimator, self.sources, self.boxes, watched, batch_size=self.batch_size)
+        self.memory = watched.memory
+        return outcome.images_per_s
+
+    def _rate(self, go: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        go()
+        return self.count / (time.perf_counter() - start)
+
+    def _read(self, limit: int) -> Iterator[Any]:
+        return read_pictures(self.sources, print, max_pixels=10**9, limit=limit)
+
+    def _writer(self, kind: type[Any]) -> Any:
+        options: dict[str, Any] = {"min_score": 0.0, "draws": True, "draws_boxes": True, "keeps_boxes": False}
+        return kind(self.folder / "out", self.sources, self.estimator.skeleton, **options)
 
 
-def measure(folder: Path, frames: int, config: RunConfig, batch_size: int) -> Measured:
-    render_video(folder / "video.mp4", frames)
-    sources = find_sources([str(folder / "video.mp4")])
-    estimator = estimator_of(config)
-    looked = prepare(read_pictures(sources, print, max_pixels=10**9), estimator, None)
-    samples = [sample for _, own in looked for sample in own]
-    batches = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
-    third = max(len(batches) // 3, 1)
-    first = sum(map(len, batches[:third]))
-    options: dict[str, Any] = {"min_score": 0.0, "draws": True, "draws_boxes": True, "keeps_boxes": False}
-    estimator(batches[0])
-    before = model_alone(estimator, batches[:third])
-    turned = in_turn(estimator, sources, Writer(folder / "turn", sources, COCO, **options), batch_size, first)
-    watched = Watched(folder / "out", sources, COCO, **options)
-    outcome = run(estimator, sources, None, watched, batch_size=batch_size)
-    after = model_alone(estimator, batches[-third:])
-    thirds = [max(part.tolist()) for part in np.array_split(np.array(watched.memory), 3)]
-    both = first + sum(map(len, batches[-third:]))
-    return Measured(both / (before + after), first / turned, outcome.images_per_s, thirds)
+def measure(race: Race, threads: int, rounds: int) -> Measured:
+    """All forms once a round, one after the other, so that a slow machine hurts all alike."""
+    rates: dict[str, list[float]] = {"alone": [], "streams": [], "in_turn": [], "predict": []}
+    with same_threads():
+        torch.set_num_threads(threads)
+        race.estimator.compute(race.batches[0])
+        start, ours, all_of_us = time.perf_counter(), time.process_time(), busy()
+        for _ in range(rounds):
+            for name, found in rates.items():
+                found.append(getattr(race, name)())
+        seconds = time.perf_counter() - start
+    others = ((busy() - all_of_us) - (time.process_time() - ours)) / seconds
+    memory = (race.memory[min(EARLY, len(race.memory)) - 1], race.memory[-1])
+    return Measured(threads, *(median(found) for found in rates.values()), memory, max(others, 0.0))
+
+
+@contextmanager
+def same_threads() -> Iterator[None]:
+    """torch's threads are as before at the end."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def busy() -> float:
+    """Processor seconds of all programs since the machine began (Linux)."""
+    user, nice, system = (int(value) for value in Path("/proc/stat").read_text().split()[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
 def lines(setting: Setting) -> list[Line]:
     """Wall time per frame: what overlaps cannot be told from processor time."""
-    config = compose("inspose", "demo", ["model.score_threshold=0.005", "model.max_candidates=20"])
+    cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder), 300 if setting.full else 40, config, 4)
-    alone, turned, overlapped = (1e3 / rate for rate in found[:3])
-    note = (
-        "wall time; naive: reading, computing, drawing in turn; limit: the model alone (a CPU's, whatever the device)"
-    )
-    return [Line("video, per frame", overlapped, turned, limit=alone, against="limit", asked=0.9, note=note)]
+        estimator = estimator_of(compose("inspose", "demo", list(DEMO)))
+        race = Race(Path(folder), estimator, 300 if setting.full else 60, 4)
+        found = [measure(race, threads, 3 if setting.full else 1) for threads in sorted({1, cores})]
+    return [_line(measured, cores) for measured in found]
 
 
-def main(frames: int = 300, batch_size: int = 4, *overrides: str) -> Measured:
-    torch.set_num_threads(1)
+def _line(found: Measured, cores: int) -> Line:
+    where = f"model on {found.threads} of {cores} cores"
+    note = f"wall time; naive: in turn; limit: the model alone; other programs took {found.others:.1f} cores"
+    ours, in_turn, alone = (1e3 / rate for rate in (found.predict, found.in_turn, found.alone))
+    return Line(f"video, per frame, {where}", ours, in_turn, limit=alone, against="limit", asked=1.0, note=note)
+
+
+def main(arguments: list[str] | None = None) -> list[Measured]:
+    options = _parser().parse_args(arguments)
     cv2.setNumThreads(1)
-    config = compose("inspose", "demo", ["model.score_threshold=0.005", "model.max_candidates=20", *overrides])
+    if options.checkpoint is not None:
+        estimator = trained_estimator(options.checkpoint, options.set)
+    else:
+        preset = None if options.preset == "none" else options.preset
+        own = list(DEMO) if options.paper == "inspose" else []
+        estimator = estimator_of(compose(options.paper, preset, [*own, *options.set]))
+    threads = options.threads or sorted({1, os.cpu_count() or 1})
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder), frames, config, batch_size)
-    print(f"{'model alone':>14}{'in turn':>14}{'overlapped':>14}  frames/s")
-    print(f"{found.alone:14.1f}{found.in_turn:14.1f}{found.overlapped:14.1f}")
-    print(f"overlapped / model alone: {found.overlapped / found.alone:.2f}")
-    print("memory, MB, by thirds: " + ", ".join(f"{value:.0f}" for value in found.memory))
+        race = Race(Path(folder), estimator, options.frames, options.batch)
+        print(f"input {list(race.batches[0].images.shape)}, {options.frames} frames, medians of {options.rounds}")
+        print("threads   alone  streams  in turn  predict  frames/s   predict/alone   MB: frame 50, last   others")
+        found = [measure(race, count, options.rounds) for count in threads]
+    for row in found:
+        rates = f"{row.alone:8.2f} {row.streams:8.2f} {row.in_turn:8.2f} {row.predict:8.2f}"
+        memory = f"{row.memory[0]:16.0f} {row.memory[1]:5.0f}"
+        print(f"{row.threads:7d}{rates} {row.predict / row.alone:25.2f} {memory} {row.others:8.1f} cores")
     return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.benchmarks.predict_video",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--checkpoint", type=Path, metavar="RUN", help="folder of a run, or a .ckpt file")
+    add("--paper", choices=tuple(PAPERS), default="inspose", help="random weights of this one")
+    add("--preset", default="demo", help="of its configuration; none is the paper's own size")
+    add("--set", action="append", default=[], metavar="KEY=VALUE")
+    add("--frames", type=int, default=300)
+    add("--batch", type=int, default=4)
+    add("--rounds", type=int, default=3)
+    add("--threads", type=int, action="append", help="of torch; repeatable; default: one, and all")
+    return parser
 
 
 if __name__ == "__main__":

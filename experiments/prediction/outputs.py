@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import cv2
-import numpy as np
 import torch
 
 from callbacks.pictures import write_jpeg
@@ -105,7 +104,7 @@ class Writer:
         if picture.source.kind is Kind.image:
             write_jpeg(target, drawn)
         else:
-            self._video(picture, target, drawn.shape).write(np.ascontiguousarray(drawn[..., ::-1]))
+            self._video(picture, target, drawn.shape).write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
 
     def _list(self, picture: Picture, people: People, boxes: Boxes | None) -> None:
         height, width = picture.pixels.shape[:2]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -17,7 +18,7 @@ _PATIENCE = 0.1
 """Seconds between two looks at whether the other side is still there."""
 
 
-def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """``items``, produced by a thread at most ``depth`` ahead. What it raises is raised here, in its place.
 
     A consumer that stops early ends the thread.
@@ -106,34 +107,69 @@ class Behind(Generic[T]):
             raise self.failure
 
 
-def in_batches(
-    items: Iterable[tuple[T, Sequence[S]]], compute: Callable[[list[S]], Sequence[R]], size: int
-) -> Iterator[tuple[T, list[R]]]:
-    """Each item with the results of its own samples, in order, the samples computed ``size`` at a time.
+class Group(NamedTuple, Generic[T, S]):
+    """Samples to be computed at once."""
 
-    A batch may hold the end of one item and the beginning of the next; an item may have no sample.
+    begun: list[tuple[T, int]]
+    """The items that came with them, in order, and how many samples each has; the last may go on in the next group."""
+    samples: list[S]
+
+
+def grouped(items: Iterable[tuple[T, Sequence[S]]], size: int) -> Iterator[Group[T, S]]:
+    """The samples of all items, ``size`` at a time.
+
+    A group may hold the end of one item and the beginning of the next; an item may have no sample. The last group is
+    smaller, or empty where only items without samples are left.
     """
-    pending: deque[tuple[T, int, list[R]]] = deque()
+    begun: list[tuple[T, int]] = []
     waiting: list[S] = []
-    owners: list[list[R]] = []
-
-    def run() -> None:
-        batch = waiting[:size]
-        for owner, result in zip(owners[:size], compute(batch), strict=True):
-            owner.append(result)
-        del waiting[:size], owners[:size]
-
     for item, samples in items:
-        results: list[R] = []
-        pending.append((item, len(samples), results))
+        begun.append((item, len(samples)))
         waiting.extend(samples)
-        owners.extend([results] * len(samples))
         while len(waiting) >= size:
-            run()
-        while pending and len(pending[0][2]) == pending[0][1]:
-            done, _, finished = pending.popleft()
-            yield done, finished
-    if waiting:
-        run()
-    for item, _, results in pending:
-        yield item, results
+            yield Group(begun, waiting[:size])
+            begun, waiting = [], waiting[size:]
+    if begun or waiting:
+        yield Group(begun, waiting)
+
+
+def by_item(computed: Iterable[tuple[list[tuple[T, int]], Sequence[R]]]) -> Iterator[tuple[T, list[R]]]:
+    """Each item with the results of its own samples, in order: the inverse of ``grouped``.
+
+    Args:
+        computed: ``begun`` and the results of each group.
+    """
+    pending: deque[tuple[T, int]] = deque()
+    results: deque[R] = deque()
+    for begun, found in computed:
+        pending.extend(begun)
+        results.extend(found)
+        while pending and pending[0][1] <= len(results):
+            item, count = pending.popleft()
+            yield item, [results.popleft() for _ in range(count)]
+
+
+def in_order(
+    items: Iterable[T], compute: Callable[[T], R], streams: int, start: Callable[[], object] = lambda: None
+) -> Generator[R, None, None]:
+    """``compute`` of each item, in order, by ``streams`` threads; at most ``streams + 1`` are begun and not yielded.
+
+    Args:
+        streams: 1 computes in this thread.
+        start: called once in each thread.
+    """
+    if streams == 1:
+        yield from map(compute, items)
+        return
+    pending: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(streams, initializer=start) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(compute, item))
+                if len(pending) > streams:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

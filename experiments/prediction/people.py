@@ -72,28 +72,37 @@ class Estimator:
         self.device = device
         self.precision = precision
         self.overlay = overlay
-        self.num_keypoints = skeleton.num_keypoints
+        self.skeleton = skeleton
         self.make_samples = UnlabelledSamples(data, skeleton)
         self.collate = self.make_samples.collate()
         self.mean, self.std = (torch.tensor(values, device=device) for values in (data.mean, data.std))
         self.suppress: Suppress | None = getattr(module, "suppress", None)
 
+    def prepare(self, samples: Sequence[Sample]) -> PoseBatch:
+        """Host work before ``compute``: the samples as one batch, pinned where it is to be copied to a GPU."""
+        batch = self.collate(list(samples))
+        return batch._replace(images=batch.images.pin_memory()) if self.device.type == "cuda" else batch
+
     @torch.no_grad()
-    def __call__(self, samples: list[Sample]) -> list[People]:
-        """The finite, valid people of each sample."""
-        batch = self._on_device(self.collate(samples))
+    def compute(self, prepared: PoseBatch) -> list[People]:
+        """The finite, valid people of each sample of a batch."""
+        batch = self._on_device(prepared)
         with self._autocast():
             predictions = last_stage(self.module.predict(batch))
             maps = None if self.overlay is None else self.overlay(self.module, batch).float().cpu().numpy()
         return [
-            people._replace(maps=() if maps is None else (_place(maps[row], batch, samples[row], row),))
+            people._replace(maps=() if maps is None else (_place(maps[row], prepared, row),))
             for row, people in enumerate(_rows(predictions))
         ]
+
+    def __call__(self, samples: Sequence[Sample]) -> list[People]:
+        """The finite, valid people of each sample; none of no sample."""
+        return self.compute(self.prepare(samples)) if samples else []
 
     def merge(self, parts: Sequence[People]) -> People:
         """The people of a photograph out of those of its samples: duplicates left out, the best 20, best first."""
         if not parts:
-            empty = np.zeros((0, self.num_keypoints, 3), np.float32)
+            empty = np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)
             return People(empty, np.zeros(0, np.float32), None, None)
         keypoints = np.concatenate([part.keypoints for part in parts])
         scores = np.concatenate([part.scores for part in parts])
@@ -110,7 +119,7 @@ class Estimator:
 
     def _on_device(self, batch: PoseBatch) -> PoseBatch:
         batch = PoseBatch(
-            batch.images.to(self.device),
+            batch.images.to(self.device, non_blocking=True),
             type(batch.persons)(*(value.to(self.device) for value in batch.persons)),
             batch.ignore.to(self.device),
             None,
@@ -143,12 +152,12 @@ def _masks(masks: tuple[torch.Tensor, ...], kept: NDArray[np.bool_]) -> list[NDA
     return [mask.cpu().numpy() for mask, stays in zip(masks, kept[: len(masks)].tolist(), strict=True) if stays]
 
 
-def _place(values: NDArray[np.float32], batch: PoseBatch, sample: Sample, row: int) -> Maps:
+def _place(values: NDArray[np.float32], batch: PoseBatch, row: int) -> Maps:
     """The maps of one sample without what lies beyond its image, and the way from their cells to the photograph."""
     height, width = batch.images.shape[-2:]
     rows, columns = values.shape[-2:]
     step_y, step_x = height / rows, width / columns
-    hw = sample.meta.input_hw.tolist()
+    hw = batch.meta.input_hw[row].tolist()
     inside = values[:, : -(-hw[0] // max(int(step_y), 1)), : -(-hw[1] // max(int(step_x), 1))]
-    to_original = sample.meta.to_original.double().numpy() * np.array([step_x, step_y, 1.0])
+    to_original = batch.meta.to_original[row].double().numpy() * np.array([step_x, step_y, 1.0])
     return Maps(np.ascontiguousarray(inside, dtype=np.float32), to_original)

@@ -1,20 +1,22 @@
-"""Reading, computing and writing at the same time: a thread reads and warps, this one computes, a thread writes."""
+"""Reading, computing and writing at the same time: a thread reads and warps, one or more compute, one writes."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from datamodules.contracts import PoseBatch
 from datamodules.image_dataset import Sample
 from experiments.prediction.boxes import Boxes, BoxSource
+from experiments.prediction.cores import plan_streams, shared_cores
 from experiments.prediction.inputs import Kind, Picture, Source, count_pictures, read_pictures
 from experiments.prediction.outputs import Writer
-from experiments.prediction.overlap import Behind, ahead, in_batches
+from experiments.prediction.overlap import Behind, ahead, by_item, grouped, in_order
 from experiments.prediction.people import Estimator, People
 
 DEPTH = 4
@@ -36,6 +38,15 @@ class Looked(NamedTuple):
 
     picture: Picture
     boxes: Boxes | None
+
+
+class Batch(NamedTuple):
+    """Ready for the network."""
+
+    begun: list[tuple[Looked, int]]
+    """Pictures that came with it, and how many samples each has; see ``overlap.Group``."""
+    samples: PoseBatch | None
+    """None where these pictures have none."""
 
 
 def run(
@@ -60,27 +71,38 @@ def run(
         faults.append(line)
         print(line, file=sys.stderr, flush=True)
 
-    if any(source.kind is Kind.camera for source in sources):
-        batch_size = 1
+    def compute(batch: Batch) -> tuple[list[tuple[Looked, int]], list[People]]:
+        return batch.begun, [] if batch.samples is None else estimator.compute(batch.samples)
+
+    def write(found: tuple[Looked, list[People]]) -> None:
+        (picture, looked_at), parts = found
+        writer.write(picture, estimator.merge(parts), looked_at)
+
+    is_live = any(source.kind is Kind.camera for source in sources)
+    batch_size = 1 if is_live else batch_size
+    total = count_pictures(sources, limit)
+    streams = plan_streams(estimator, 1 if is_live else total and -(-total // batch_size))
     pictures = read_pictures(sources, report, max_pixels=max_pixels, limit=limit)
-    prepared = ahead(prepare(pictures, estimator, boxes), DEPTH + batch_size)
-    with writer, Behind[tuple[Looked, People]](lambda found: _write(writer, found), DEPTH) as behind:
+    batches = ahead(make_batches(pictures, estimator, boxes, batch_size), -(-DEPTH // batch_size))
+    computed = in_order(batches, compute, streams.count, streams.start)
+    with shared_cores(), writer, Behind[tuple[Looked, list[People]]](write, DEPTH) as behind:
         try:
-            with Line(count_pictures(sources, limit)) as line:
-                for looked, parts in in_batches(prepared, estimator, batch_size):
-                    behind.put((looked, estimator.merge(parts)))
+            with Line(total) as line:
+                for found in by_item(computed):
+                    behind.put(found)
                     images += 1
                     line.show(images, time.monotonic() - start)
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            prepared.close()  # type: ignore[attr-defined]
+            computed.close()
+            batches.close()
     seconds = time.monotonic() - start
     return Outcome(images, writer.num_people, seconds, images / seconds, faults, interrupted)
 
 
 def prepare(
-    pictures: Iterator[Picture], estimator: Estimator, boxes: BoxSource | None
+    pictures: Iterable[Picture], estimator: Estimator, boxes: BoxSource | None
 ) -> Iterator[tuple[Looked, list[Sample]]]:
     """Each picture with the samples the network is to see of it."""
     for picture in pictures:
@@ -89,9 +111,12 @@ def prepare(
         yield Looked(picture, found), estimator.make_samples(picture.pixels, picture.image_id, corners, scores)
 
 
-def _write(writer: Writer, found: tuple[Looked, People]) -> None:
-    looked, people = found
-    writer.write(looked.picture, people, looked.boxes)
+def make_batches(
+    pictures: Iterable[Picture], estimator: Estimator, boxes: BoxSource | None, size: int
+) -> Iterator[Batch]:
+    """All that a host does before the network, ``size`` samples at a time."""
+    for begun, samples in grouped(prepare(pictures, estimator, boxes), size):
+        yield Batch(begun, estimator.prepare(samples) if samples else None)
 
 
 class Line:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -94,15 +95,15 @@ def test_ctrl_c_keeps_what_was_done(
     from experiments.prediction.people import Estimator
 
     calls = []
-    compute = Estimator.__call__
+    compute = Estimator.compute
 
-    def interrupted(self: Estimator, samples: list) -> list:
-        calls.append(len(samples))
+    def interrupted(self: Estimator, batch: Any) -> list:
+        calls.append(batch)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return compute(self, samples)
+        return compute(self, batch)
 
-    monkeypatch.setattr(Estimator, "__call__", interrupted)
+    monkeypatch.setattr(Estimator, "compute", interrupted)
     file = write_checkpoint("ssn")
     arguments = ["--checkpoint", str(file), str(pictures / "clip.avi"), "--whole-image", "--batch", "1"]
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 130

@@ -1,8 +1,12 @@
+import torch
+
 from experiments.benchmarks.predict_video import main
 
 
-def test_a_short_video_goes_all_three_ways() -> None:
-    found = main(6, 4, "data.size=64", "data.max_size=64")
-    assert min(found.alone, found.in_turn, found.overlapped) > 0
-    assert len(found.memory) == 3
-    assert min(found.memory) > 50
+def test_a_short_video_goes_all_four_ways() -> None:
+    threads = torch.get_num_threads()
+    found = main(["--frames", "6", "--batch", "2", "--rounds", "1", "--threads", "2", "--set", "data.size=64"])
+    assert [row.threads for row in found] == [2]
+    assert min(found[0][1:5]) > 0
+    assert min(found[0].memory) > 50
+    assert torch.get_num_threads() == threads

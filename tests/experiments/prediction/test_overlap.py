@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from experiments.prediction.overlap import Behind, ahead, in_batches
+from experiments.prediction.overlap import Behind, Group, ahead, by_item, grouped, in_order
 
 
 def test_ahead_keeps_order_and_distance() -> None:
@@ -82,16 +82,69 @@ def test_what_the_thread_raises_is_raised_and_nobody_waits() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
-def test_samples_in_batches_come_back_to_their_items(size: int) -> None:
-    batches: list[list[int]] = []
-
-    def compute(samples: list[int]) -> list[int]:
-        batches.append(samples)
-        return [-sample for sample in samples]
-
-    items = [("a", [1, 2, 3]), ("b", []), ("c", [4]), ("d", []), ("e", [5, 6])]
-    found = list(in_batches(items, compute, size))
+def test_samples_in_groups_come_back_to_their_items(size: int) -> None:
+    items = [("a", [1, 2, 3]), ("b", []), ("c", [4]), ("d", []), ("e", [5, 6]), ("f", [])]
+    groups = list(grouped(items, size))
+    assert [sample for group in groups for sample in group.samples] == [1, 2, 3, 4, 5, 6]
+    assert [len(group.samples) for group in groups if group.samples][:-1] == [size] * (-(-6 // size) - 1)
+    found = list(by_item((group.begun, [-sample for sample in group.samples]) for group in groups))
     assert found == [(name, [-sample for sample in samples]) for name, samples in items]
-    assert [sample for batch in batches for sample in batch] == [1, 2, 3, 4, 5, 6]
-    assert all(len(batch) == size for batch in batches[:-1])
-    assert list(in_batches([("b", [])], compute, size)) == [("b", [])]
+
+
+def test_an_item_without_samples_is_a_group_without_samples() -> None:
+    assert list(grouped([("b", [])], 4)) == [Group([("b", 0)], [])]
+    assert list(by_item([([("b", 0)], [])])) == [("b", [])]
+    assert list(grouped([], 4)) == []
+
+
+def test_an_item_is_done_with_its_last_group_not_with_the_next() -> None:
+    made = []
+
+    def items() -> Iterator[tuple[int, list[int]]]:
+        for number in range(4):
+            made.append(number)
+            yield number, [number]
+
+    for done, _ in by_item((group.begun, group.samples) for group in grouped(items(), 1)):
+        assert made[-1] == done
+
+
+@pytest.mark.parametrize("streams", [1, 2, 3])
+def test_streams_keep_the_order_and_begin_little_ahead(streams: int) -> None:
+    begun: list[int] = []
+    started: list[str] = []
+
+    def compute(number: int) -> int:
+        begun.append(number)
+        time.sleep(0.004 if number % 2 else 0.001)
+        return -number
+
+    distances = []
+    stream = in_order(range(20), compute, streams, lambda: started.append(threading.current_thread().name))
+    for number, result in enumerate(stream):
+        assert result == -number
+        distances.append(len(begun) - number)
+    assert max(distances) <= streams + 1
+    assert len(set(started)) == len(started) == (0 if streams == 1 else streams)
+
+
+def test_streams_compute_at_the_same_time() -> None:
+    both = threading.Barrier(2, timeout=10)
+    assert list(in_order(range(6), lambda number: (both.wait(), number)[1], 2)) == list(range(6))
+
+
+def test_what_a_stream_raises_is_raised_in_its_place_and_its_threads_end() -> None:
+    def compute(number: int) -> int:
+        if number == 3:
+            raise ValueError("the third")
+        return number
+
+    threads = threading.active_count()
+    stream = in_order(range(1000), compute, 2)
+    assert [next(stream) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="the third"):
+        next(stream)
+    stream = in_order(range(1000), compute, 2)
+    assert next(stream) == 0
+    stream.close()
+    assert threading.active_count() == threads

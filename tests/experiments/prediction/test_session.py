@@ -1,15 +1,18 @@
-"""The stages overlap: what takes longest decides, and little waits in between."""
+"""The stages overlap, and little waits in between."""
 
 import io
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from experiments.prediction import session
+from experiments.prediction.cores import Streams
 from experiments.prediction.inputs import Kind, Picture, Source
 from experiments.prediction.people import People
 
@@ -18,17 +21,34 @@ READ, COMPUTE, WRITE = 0.004, 0.010, 0.006
 
 
 class Slow:
-    """An estimator, and a writer, that wait as if something else computed."""
+    """An estimator, and a writer, that wait as if something else computed, and note when."""
 
     def __init__(self) -> None:
         self.num_people = 0
         self.alive = self.most_alive = 0
+        self.device, self.overlay = torch.device("cpu"), None
+        self.spans: dict[str, list[tuple[float, float]]] = {"read": [], "compute": [], "write": []}
+
+    def wait(self, stage: str, seconds: float) -> None:
+        start = time.monotonic()
+        time.sleep(seconds)
+        self.spans[stage].append((start, time.monotonic()))
+
+    def read(self, count: int) -> Iterator[Picture]:
+        for number in range(count):
+            self.wait("read", READ)
+            self.alive += 1
+            self.most_alive = max(self.most_alive, self.alive)
+            yield Picture(number, f"clip.avi#{number}", VIDEO, np.zeros((2, 2, 3), np.uint8), number, 10.0)
 
     def make_samples(self, pixels: np.ndarray, image_id: int, corners: Any, scores: Any) -> list[int]:
         return [image_id]
 
-    def __call__(self, samples: list[int]) -> list[People]:
-        time.sleep(COMPUTE * len(samples))
+    def prepare(self, samples: list[int]) -> list[int]:
+        return samples
+
+    def compute(self, samples: list[int]) -> list[People]:
+        self.wait("compute", COMPUTE * len(samples))
         return [People(np.zeros((0, 17, 3), np.float32), np.zeros(0, np.float32), None, None) for _ in samples]
 
     def merge(self, parts: list[People]) -> People:
@@ -41,31 +61,31 @@ class Slow:
         pass
 
     def write(self, picture: Picture, people: People, boxes: None) -> None:
-        time.sleep(WRITE)
+        self.wait("write", WRITE)
         self.num_people += 1
         self.alive -= 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_reading_and_writing_cost_nothing_beside_a_slower_model(
-    monkeypatch: pytest.MonkeyPatch, batch_size: int
+@pytest.mark.parametrize("streams", [1, 2])
+def test_reading_and_writing_go_on_while_the_model_computes(
+    monkeypatch: pytest.MonkeyPatch, batch_size: int, streams: int
 ) -> None:
-    both, count = Slow(), 60
-
-    def read(*given: Any, **options: Any) -> Any:
-        for number in range(count):
-            time.sleep(READ)
-            both.alive += 1
-            both.most_alive = max(both.most_alive, both.alive)
-            yield Picture(number, f"clip.avi#{number}", VIDEO, np.zeros((2, 2, 3), np.uint8), number, 10.0)
-
-    monkeypatch.setattr(session, "read_pictures", read)
+    both, count = Slow(), 48
+    monkeypatch.setattr(session, "read_pictures", lambda *given, **options: both.read(count))
     monkeypatch.setattr(session, "count_pictures", lambda *given: count)
+    monkeypatch.setattr(session, "plan_streams", lambda *given: Streams(streams, 1))
     outcome = session.run(both, [VIDEO], None, both, batch_size=batch_size)  # type: ignore[arg-type]
     assert (outcome.images, outcome.people, outcome.faults) == (count, count, [])
-    in_turn = count * (READ + COMPUTE + WRITE)
-    assert outcome.seconds < (count * COMPUTE + in_turn) / 2
-    assert both.most_alive <= 2 * session.DEPTH + 2 * batch_size + 4
+    first, last = (session.DEPTH + 2 * streams * batch_size, -session.DEPTH - 2 * streams * batch_size)
+    for stage, spans in (("read", both.spans["read"][first:]), ("write", both.spans["write"][:last])):
+        beside = sum(overlaps(span, both.spans["compute"]) for span in spans)
+        assert beside >= 0.7 * len(spans), stage
+    assert both.most_alive <= 2 * session.DEPTH + (streams + 3) * batch_size + 4
+
+
+def overlaps(span: tuple[float, float], others: list[tuple[float, float]]) -> bool:
+    return any(span[0] < end and start < span[1] for start, end in others)
 
 
 def test_a_log_gets_a_line_now_and_then_and_a_terminal_a_bar() -> None:

@@ -1,0 +1,57 @@
+"""How one process shares its cores between the network, and reading and drawing beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import cv2
+import torch
+
+from datamodules.host_memory import keep_freed_memory
+from experiments.prediction.people import Estimator
+
+MOST_STREAMS = 4
+"""choice: more threads of Python would wait for each other."""
+
+
+class Streams(NamedTuple):
+    """Batches that are computed at the same time, each on cores of its own."""
+
+    count: int
+    threads: int
+    """Of torch, in each."""
+
+    def start(self) -> None:
+        """To be called in the thread of each stream."""
+        torch.set_num_threads(self.threads)
+
+
+def plan_streams(estimator: Estimator, batches: int | None) -> Streams:
+    """On a CPU several batches at once, on the threads that torch has; on a GPU one after the other.
+
+    Two batches on a core each are done sooner than one after the other on both: no core waits for the slower half of
+    an operation, or for what is not an operation. Overlays listen to the network and have it to themselves.
+
+    Args:
+        batches: that are to come; None where nobody knows.
+    """
+    threads = torch.get_num_threads()
+    if estimator.device.type != "cpu" or estimator.overlay is not None:
+        return Streams(1, threads)
+    count = min(MOST_STREAMS, threads, threads if batches is None else max(batches, 1))
+    return Streams(count, threads // count)
+
+
+@contextmanager
+def shared_cores() -> Iterator[None]:
+    """OpenCV keeps to the thread that calls it, freed memory is kept; torch's threads are as before at the end."""
+    threads, of_opencv = torch.get_num_threads(), cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(of_opencv)
+        torch.set_num_threads(threads)  # each stream has set it for threads to come
