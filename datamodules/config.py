@@ -180,12 +180,19 @@ class DataConfig:
         ValueError: a value makes no sense; one line that names the key and the rule.
         """
         drawn = self.augmentation
+        is_cut = self.view is View.image or not any(side % max(self.pad_multiple, 1) for side in self.crop_size)
         rules = (
             ("size", self.size, self.size >= 1, "must be at least 1"),
             ("max_size", self.max_size, self.max_size >= 1, "must be at least 1"),
             ("train_size", self.train_size, _is_range(self.train_size, 1), "must be [low, high], from 1"),
             ("pad_multiple", self.pad_multiple, self.pad_multiple >= 1, "must be at least 1"),
             ("crop_size", self.crop_size, len(self.crop_size) == 2 and min(self.crop_size) >= 1, "is [height, width]"),
+            (
+                "crop_size",
+                self.crop_size,
+                is_cut,
+                f"would be padded: take multiples of data.pad_multiple={self.pad_multiple}",
+            ),
             ("box_padding", self.box_padding, self.box_padding > 0, "must be positive"),
             ("mean", self.mean, len(self.mean) == 3, "needs three values"),
             ("std", self.std, len(self.std) == 3 and min(self.std) > 0, "needs three positive values"),

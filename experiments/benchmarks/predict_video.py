@@ -41,10 +41,10 @@ from experiments.benchmarks.measuring import Line, Setting
 from experiments.config import RunConfig, compose
 from experiments.prediction.boxes import whole_image
 from experiments.prediction.cores import plan_streams
-from experiments.prediction.inputs import Source, find_sources, read_pictures
+from experiments.prediction.inputs import Picture, Source, find_sources, read_pictures
 from experiments.prediction.outputs import Writer
 from experiments.prediction.overlap import by_item, in_order
-from experiments.prediction.people import Estimator
+from experiments.prediction.people import Estimator, People
 from experiments.prediction.session import make_batches, run
 from lightning_modules.papers import PAPERS, load
 
@@ -57,9 +57,10 @@ DEMO = ("model.score_threshold=0.005", "model.max_candidates=20")
 
 
 class Measured(NamedTuple):
-    """Frames per second, medians of all rounds, with so many threads of torch."""
+    """Frames per second, medians of all rounds."""
 
     threads: int
+    """Of torch."""
     alone: float
     streams: float
     in_turn: float
@@ -71,7 +72,7 @@ class Measured(NamedTuple):
 
 
 class Watched(Writer):
-    """Notes the process's memory after every picture."""
+    """Notes the process's resident memory, MB, after every picture (Linux)."""
 
     def __enter__(self) -> Watched:
         self.memory: list[float] = []
@@ -79,13 +80,8 @@ class Watched(Writer):
 
     def write(self, *given: Any) -> None:
         super().write(*given)
-        self.memory.append(resident())
-
-
-def resident() -> float:
-    """Resident memory of this process, MB (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        self.memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
 
 
 def render_video(file: Path, frames: int, scenes: int = SCENES) -> None:
@@ -101,19 +97,11 @@ def render_video(file: Path, frames: int, scenes: int = SCENES) -> None:
     writer.release()
 
 
-def estimator_of(config: RunConfig) -> Estimator:
-    """With random weights."""
+def untrained(config: RunConfig) -> Estimator:
     torch.manual_seed(0)
     config.model.backbone.weights = None
     module = load(PAPERS[config.paper].module)(config.model, config.optimizer, COCO).eval()
     return Estimator(module, config.data, COCO, device=torch.device("cpu"))
-
-
-def trained_estimator(checkpoint: Path, overrides: list[str]) -> Estimator:
-    from experiments.checkpoint import load_trained
-
-    trained = load_trained(checkpoint, overrides)
-    return Estimator(trained.module, trained.config.data, trained.skeleton, device=torch.device("cpu"))
 
 
 class Race:
@@ -139,10 +127,10 @@ class Race:
     def streams(self) -> float:
         plan = plan_streams(self.estimator, len(self.batches))
         with same_threads():
-            return self._rate(lambda: list(in_order(self.batches, self.estimator.compute, plan.count, plan.start)))
+            return self._rate(lambda: list(in_order(self.batches, self.estimator.compute, plan.number, plan.start)))
 
     def in_turn(self) -> float:
-        def compute(samples: PoseBatch | None) -> list[Any]:
+        def compute(samples: PoseBatch | None) -> list[People]:
             return [] if samples is None else self.estimator.compute(samples)
 
         def go() -> None:
@@ -164,7 +152,7 @@ class Race:
         go()
         return self.count / (time.perf_counter() - start)
 
-    def _read(self, limit: int) -> Iterator[Any]:
+    def _read(self, limit: int) -> Iterator[Picture]:
         return read_pictures(self.sources, print, max_pixels=10**9, limit=limit)
 
     def _writer(self, kind: type[Any]) -> Any:
@@ -185,7 +173,8 @@ def measure(race: Race, threads: int, rounds: int) -> Measured:
         seconds = time.perf_counter() - start
     others = ((busy() - all_of_us) - (time.process_time() - ours)) / seconds
     memory = (race.memory[min(EARLY, len(race.memory)) - 1], race.memory[-1])
-    return Measured(threads, *(median(found) for found in rates.values()), memory, max(others, 0.0))
+    alone, streams, in_turn, predict = (median(found) for found in rates.values())
+    return Measured(threads, alone, streams, in_turn, predict, memory, max(others, 0.0))
 
 
 @contextmanager
@@ -208,7 +197,7 @@ def lines(setting: Setting) -> list[Line]:
     """Wall time per frame: what overlaps cannot be told from processor time."""
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
-        estimator = estimator_of(compose("inspose", "demo", list(DEMO)))
+        estimator = untrained(compose("inspose", "demo", list(DEMO)))
         race = Race(Path(folder), estimator, 300 if setting.full else 60, 4)
         found = [measure(race, threads, 3 if setting.full else 1) for threads in sorted({1, cores})]
     return [_line(measured, cores) for measured in found]
@@ -225,11 +214,14 @@ def main(arguments: list[str] | None = None) -> list[Measured]:
     options = _parser().parse_args(arguments)
     cv2.setNumThreads(1)
     if options.checkpoint is not None:
-        estimator = trained_estimator(options.checkpoint, options.set)
+        from experiments.checkpoint import load_trained
+
+        trained = load_trained(options.checkpoint, options.set)
+        estimator = Estimator(trained.module, trained.config.data, trained.skeleton, device=torch.device("cpu"))
     else:
         preset = None if options.preset == "none" else options.preset
         own = list(DEMO) if options.paper == "inspose" else []
-        estimator = estimator_of(compose(options.paper, preset, [*own, *options.set]))
+        estimator = untrained(compose(options.paper, preset, [*own, *options.set]))
     threads = options.threads or sorted({1, os.cpu_count() or 1})
     with tempfile.TemporaryDirectory() as folder:
         race = Race(Path(folder), estimator, options.frames, options.batch)

@@ -19,7 +19,7 @@ MOST_STREAMS = 4
 class Streams(NamedTuple):
     """Batches that are computed at the same time, each on cores of its own."""
 
-    count: int
+    number: int
     threads: int
     """Of torch, in each."""
 
@@ -40,8 +40,8 @@ def plan_streams(estimator: Estimator, batches: int | None) -> Streams:
     threads = torch.get_num_threads()
     if estimator.device.type != "cpu" or estimator.overlay is not None:
         return Streams(1, threads)
-    count = min(MOST_STREAMS, threads, threads if batches is None else max(batches, 1))
-    return Streams(count, threads // count)
+    number = min(MOST_STREAMS, threads, threads if batches is None else max(batches, 1))
+    return Streams(number, threads // number)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def run(
     streams = plan_streams(estimator, 1 if is_live else total and -(-total // batch_size))
     pictures = read_pictures(sources, report, max_pixels=max_pixels, limit=limit)
     batches = ahead(make_batches(pictures, estimator, boxes, batch_size), -(-DEPTH // batch_size))
-    computed = in_order(batches, compute, streams.count, streams.start)
+    computed = in_order(batches, compute, streams.number, streams.start)
     with shared_cores(), writer, Behind[tuple[Looked, list[People]]](write, DEPTH) as behind:
         try:
             with Line(total) as line:

@@ -1,10 +1,15 @@
 import pytest
 
-from datamodules.config import AugmentationConfig, DataConfig
+from datamodules.config import AugmentationConfig, DataConfig, View
 
 
 def test_the_defaults_make_sense():
     DataConfig().validate()
+
+
+def test_a_crop_is_as_large_as_the_batch_it_lies_in():
+    DataConfig(view=View.person, crop_size=[96, 72], pad_multiple=8).validate()
+    DataConfig(view=View.image, crop_size=[96, 72], pad_multiple=32).validate()  # nothing is cropped
 
 
 @pytest.mark.parametrize(
@@ -16,6 +21,10 @@ def test_the_defaults_make_sense():
         ({"train_size": [800, 640]}, "data.train_size: must be [low, high], from 1, got [800, 640]"),
         ({"pad_multiple": 0}, "data.pad_multiple: must be at least 1, got 0"),
         ({"crop_size": [256]}, "data.crop_size: is [height, width], got [256]"),
+        (
+            {"view": View.person, "crop_size": [96, 72]},
+            "data.crop_size: would be padded: take multiples of data.pad_multiple=32, got [96, 72]",
+        ),
         ({"box_padding": 0.0}, "data.box_padding: must be positive, got 0.0"),
         ({"mean": [0.5]}, "data.mean: needs three values, got [0.5]"),
         ({"std": [0.2, 0.2, 0.0]}, "data.std: needs three positive values, got [0.2, 0.2, 0.0]"),

@@ -37,7 +37,7 @@ def test_threads_are_as_before_when_streams_are_done() -> None:
             streams = plan_streams(estimator(), None)
             threads = [
                 threading.Thread(target=lambda: (streams.start(), seen.append(torch.get_num_threads())))
-                for _ in range(streams.count)
+                for _ in range(streams.number)
             ]
             for thread in threads:
                 thread.start()

@@ -1,7 +1,7 @@
 """What is predicted of an evaluation's images is what the evaluation predicted: the same file, entry by entry."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,33 @@ from datamodules.contracts import last_stage
 from datamodules.evaluator import CocoKeypointEvaluator
 from experiments.checkpoint import Trained, load_trained
 from experiments.predict import main
+from experiments.prediction.overlap import in_order
 from experiments.prediction.people import Estimator, People
 
 INSPOSE = ("model.score_threshold=0.0", "model.max_candidates=30", "data.size=96")
+SMALL = {
+    "inspose": INSPOSE,
+    "ssn": (),
+    "graph_pcnn": (),
+    "ssa": ("data.size=64", "model.decode.candidate_threshold=0.0", "model.decode.attraction_threshold=0.0"),
+    "openpose_ssal": (
+        "data.size=64",
+        "model.decode.base_size=64",
+        "model.decode.peak_threshold=0.0",
+        "model.decode.min_parts=1",
+        "model.decode.min_mean_score=-9.0",
+    ),
+}
+"""Settings under which random weights find someone."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums that more threads share are rounded otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @torch.no_grad()
@@ -57,6 +81,33 @@ def test_crops_of_a_detectors_boxes(write_checkpoint: Callable[..., Path], tiny_
     arguments = ["--checkpoint", str(file), str(tiny_coco / "val2017"), "--out", str(out), "--no-pictures"]
     assert main([*arguments, "--boxes", str(tmp_path / "boxes.json")]) == 0
     assert json.loads((out / "predictions.json").read_text()) == expected
+
+
+@pytest.mark.parametrize("paper", SMALL)
+def test_batches_computed_at_the_same_time_do_not_disturb_each_other(
+    write_checkpoint: Callable[..., Path], paper: str
+) -> None:
+    trained = load_trained(write_checkpoint(paper, *SMALL[paper]))
+    if paper == "openpose_ssal":  # whose heads begin near zero
+        for parameter in trained.module.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.kaiming_normal_(parameter, generator=torch.Generator().manual_seed(0))
+    estimator = Estimator(trained.module, trained.config.data, trained.skeleton, device=torch.device("cpu"))
+    generator, batches = np.random.default_rng(2), []
+    for number in range(6):
+        picture = generator.integers(0, 256, (64, 48 + 16 * (number % 2), 3), dtype=np.uint8)
+        box = (
+            [np.array([[4, 4, 40, 60]], np.float32), np.ones(1, np.float32)]
+            if estimator.make_samples.takes_boxes
+            else []
+        )
+        batches.append(estimator.prepare(estimator.make_samples(picture, number, *box)))
+    expected = [estimator.compute(batch) for batch in batches]
+    assert sum(len(people.scores) for (people,) in expected) > 0
+    found = list(in_order(batches * 2, estimator.compute, 3, lambda: torch.set_num_threads(1)))
+    for (ours,), (theirs,) in zip(found, expected * 2, strict=True):
+        np.testing.assert_array_equal(ours.keypoints, theirs.keypoints)
+        np.testing.assert_array_equal(ours.scores, theirs.scores)
 
 
 class Blank(torch.nn.Module):
