@@ -15,11 +15,11 @@ from lightning_modules.shared.counting import Countable, CountedRow
 
 INPUT_HW = (256, 192)
 BACKBONES = {
-    "R50": "resnet50",
-    "R101": "resnet101",
-    "R152": "resnet152",
-    "HRNet-W32": "hrnet_w32",
-    "HRNet-W48": "hrnet_w48",
+    "R50": "resnet50.tv_in1k",
+    "R101": "resnet101.tv_in1k",
+    "R152": "resnet152.tv_in1k",
+    "HRNet-W32": "hrnet_w32.ms_in1k",
+    "HRNet-W48": "hrnet_w48.ms_in1k",
 }
 
 

@@ -61,7 +61,7 @@ class LossWeights:
 
 @dataclass
 class Config:
-    backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(name="resnet50", frozen_stages=0))
+    backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(name="resnet50.tv_in1k", frozen_stages=0))
     """A timm ResNet (or EfficientNet, for demos) becomes SimpleBaseline, a timm HRNet stays HRNet."""
     deconv_channels: List[int] = field(default_factory=lambda: [256, 256, 256])
     """Output channels of SimpleBaseline's deconvolutions; HRNet has none."""

@@ -15,7 +15,11 @@ from lightning_modules.ssa.attention import SelfAttention
 from lightning_modules.ssa.config import Config, RefinerConfig
 from lightning_modules.ssa.network import Network, Refiner
 
-TABLE_7 = (("res101", "resnet101", 640), ("res152", "resnet152", 640), ("res101", "resnet101", 800))
+TABLE_7 = (
+    ("res101", "resnet101.tv_in1k", 640),
+    ("res152", "resnet152.tv_in1k", 640),
+    ("res101", "resnet101.tv_in1k", 800),
+)
 PARTS = {"trunk": "backbone", "reduction": "reduce", "encoder": "encoder", "head": "head"}
 """Name -> attribute of the network."""
 

@@ -66,7 +66,7 @@ class LossWeights:
 class RefinerConfig:
     """TransPose-R-A4, the single-person network of the refinement rows."""
 
-    backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(name="resnet50", frozen_stages=0))
+    backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(name="resnet50.tv_in1k", frozen_stages=0))
     """Its first three stages are used: stride 8."""
     width: int = 256
     feedforward: int = 1024
@@ -112,7 +112,7 @@ class DecodeConfig:
 
 @dataclass
 class Config:
-    backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(name="resnet101", frozen_stages=0))
+    backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(name="resnet101.tv_in1k", frozen_stages=0))
     stride: int = 16
     """r of the tokens, 8 or 16: later stages are dilated."""
     width: int = 192

@@ -100,7 +100,9 @@ class LossWeights:
 @dataclass
 class Config:
     architecture: Architecture = Architecture.ssn
-    backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig(name="resnet50_gn", frozen_stages=0))
+    backbone: BackboneConfig = field(
+        default_factory=lambda: BackboneConfig(name="resnet50_gn.a1h_in1k", frozen_stages=0)
+    )
     width: int = 256
     """Of the U-shape."""
     feature_shift: FeatureShiftConfig = field(default_factory=FeatureShiftConfig)

@@ -44,6 +44,22 @@ def test_rows_of_ours_compose_and_differ_under_every_preset(table) -> None:
         compose(table.paper, None, row_overrides(table, row, None))
 
 
+def test_every_backbone_names_its_imagenet_weights_and_resnets_take_those_of_the_papers() -> None:
+    configs = [compose(paper) for paper in list_papers()]
+    for paper in list_tables():
+        tables = load_tables(paper).values()
+        configs += [compose(paper, None, row_overrides(table, row, None)) for table in tables for row in table.ours]
+    names = {config.model.backbone.name for config in configs if hasattr(config.model, "backbone")}
+    assert names == {
+        "resnet50.tv_in1k",
+        "resnet101.tv_in1k",
+        "resnet152.tv_in1k",
+        "resnet50_gn.a1h_in1k",
+        "hrnet_w32.ms_in1k",
+        "hrnet_w48.ms_in1k",
+    }
+
+
 def test_a_cell_under_another_split_than_its_row_names_its_protocol() -> None:
     first = find_table("openpose_ssal", "Table 1")
     assert [(column.figure, column.protocol) for column in first.columns] == [("AP", "minival"), ("AP", "val2017")]

@@ -41,4 +41,5 @@ def test_the_backbones_and_variants_of_the_tables_build():
                 with torch.device("meta"):
                     Network(model, COCO.limb_indices, COCO.num_keypoints)
     assert {refinement for _, refinement in seen} == set(Refinement)
-    assert {name for name, _ in seen} == {"resnet50", "resnet101", "resnet152", "hrnet_w32", "hrnet_w48"}
+    resnets = {f"resnet{depth}.tv_in1k" for depth in (50, 101, 152)}
+    assert {name for name, _ in seen} == resnets | {"hrnet_w32.ms_in1k", "hrnet_w48.ms_in1k"}
