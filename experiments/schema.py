@@ -49,7 +49,8 @@ class TrainerConfig:
     """``32-true``, ``bf16-mixed`` or ``16-mixed``."""
     max_epochs: int = 36
     max_steps: int = -1
-    """Optimizer steps after which training ends, if that is sooner than ``max_epochs``; -1 is no limit."""
+    """Optimizer steps after which training ends, if that is sooner than ``max_epochs``; -1 is no limit. Where the
+    schedule counts steps too, they are steps of ``optimizer.reference_batch`` samples: of more, there are fewer."""
     accumulate: Optional[int] = None
     """Batches per optimizer step; null reaches ``optimizer.reference_batch`` as nearly as the devices allow."""
     val_every_epochs: int = 1

@@ -82,8 +82,8 @@ def measure(config: RunConfig, folder: Path) -> dict[str, float]:
     if config.trainer.limit_train_batches is not None:
         per_epoch = min(per_epoch, config.trainer.limit_train_batches)
     batches = config.trainer.max_epochs * per_epoch
-    if config.trainer.max_steps >= 0:
-        batches = min(batches, config.trainer.max_steps * session.plan.accumulate)
+    if trainer.max_steps >= 0:
+        batches = min(batches, trainer.max_steps * session.plan.accumulate)
     trainer.limit_val_batches = -(-IMAGES // config.data.val_batch_size)
     evaluating = time.monotonic()
     trainer.validate(session.module, datamodule=session.data, verbose=False)

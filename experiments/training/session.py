@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +33,7 @@ from experiments.training.batch_plan import BatchPlan, describe, plan_batches
 from experiments.training.run_directory import RunDirectory
 from experiments.training.trainer import build_trainer
 from lightning_modules.papers import PAPERS, load
+from lightning_modules.shared.config import ScheduleUnit
 
 
 class Outcome(NamedTuple):
@@ -83,6 +83,8 @@ class Session:
             accumulate=config.trainer.accumulate,
         )
         self.trainer.accumulate_grad_batches = self.plan.accumulate
+        if config.trainer.max_steps > 0 and config.optimizer.unit is ScheduleUnit.step:
+            self.trainer.fit_loop.epoch_loop.max_steps = self.plan.steps(config.trainer.max_steps)
         self.say(self._opening_line())
         self.module = build_module(config, self.skeleton, self.plan)
         self.callbacks = build_callbacks(config, directory.path, self._identity())
@@ -164,8 +166,7 @@ class Session:
             self.plan,
             devices=trainer.world_size,
             batch_size=config.data.batch_size,
-            reference_batch=config.optimizer.reference_batch,
-            lr=config.optimizer.lr,
+            recipe=config.optimizer,
         )
         kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
         return f"{config.paper} · {config.preset or 'recipe'} · {kind} · {samples} · {self.directory.path}"
@@ -197,9 +198,10 @@ class Session:
 
 
 def build_module(config: RunConfig, skeleton: Skeleton, plan: BatchPlan) -> pl.LightningModule:
-    """The paper's module, its learning rate scaled to the plan, its network laid out and compiled as configured."""
-    optimizer = dataclasses.replace(config.optimizer, lr=config.optimizer.lr * plan.lr_factor)
-    module: pl.LightningModule = load(PAPERS[config.paper].module)(config.model, optimizer, skeleton)
+    """The paper's module, its recipe scaled to the plan, its network laid out and compiled as configured."""
+    module: pl.LightningModule = load(PAPERS[config.paper].module)(
+        config.model, plan.optimizer(config.optimizer), skeleton
+    )
     network: Any = module.network
     if config.trainer.channels_last:
         network.to(memory_format=torch.channels_last)

@@ -44,7 +44,8 @@ class OptimizerConfig:
     lr: float = 0.01
     """At ``reference_batch`` samples per step over all devices."""
     reference_batch: int = 16
-    """The paper's batch. Fewer samples per step are accumulated up to it; see ``trainer.accumulate``."""
+    """The paper's batch. Fewer samples per step are accumulated up to it; see ``trainer.accumulate``. Where a step has
+    more, the rate is scaled linearly, and a schedule in steps ends after as many samples."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     schedule: Schedule = Schedule.multistep

@@ -3,6 +3,8 @@
 import pytest
 
 from experiments.training.batch_plan import BatchPlan, describe, plan_batches
+from lightning_modules.shared.config import OptimizerConfig, ScheduleUnit
+from lightning_modules.shared.optim import learning_rate_factor
 
 
 @pytest.mark.parametrize(
@@ -21,10 +23,31 @@ def test_samples_per_step_and_learning_rate(devices, batch_size, accumulate, exp
 
 
 def test_the_opening_line_tells_what_is_done_to_the_recipe():
-    def line(devices, batch_size):
+    def line(devices, batch_size, unit=ScheduleUnit.epoch):
         plan = plan_batches(devices=devices, batch_size=batch_size, reference_batch=16, accumulate=None)
-        return describe(plan, devices=devices, batch_size=batch_size, reference_batch=16, lr=0.01)
+        return describe(plan, devices=devices, batch_size=batch_size, recipe=OptimizerConfig(lr=0.01, unit=unit))
 
     assert line(4, 2) == "16 samples a step (4 devices × 2 × 2 accumulated)"
     assert line(1, 16) == "16 samples a step (1 device × 16)"
     assert line(2, 16) == "32 samples a step (2 devices × 16), the recipe has 16: learning rate 0.01 scaled to 0.02"
+    scaled = "32 samples a step (2 devices × 16), the recipe has 16: learning rate 0.01 scaled to 0.02"
+    assert line(2, 16, ScheduleUnit.step) == f"{scaled}, its steps times 0.5"
+    assert line(1, 16, ScheduleUnit.step) == "16 samples a step (1 device × 16)"
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3, 8, 16])
+def test_a_schedule_in_steps_lowers_the_rate_after_as_many_samples(devices):
+    recipe = OptimizerConfig(lr=5e-4, unit=ScheduleUnit.step, milestones=[300_000, 330_000], gamma=0.5)
+    plan = plan_batches(devices=devices, batch_size=10, reference_batch=16, accumulate=None)
+    scaled = plan.optimizer(recipe)
+    factor = learning_rate_factor(scaled, steps_per_epoch=1, total_steps=plan.steps(400_000))
+    for samples, expected in ((299_000 * 16, 1.0), (301_000 * 16, 0.5), (331_000 * 16, 0.25)):
+        step = samples // plan.samples_per_step
+        assert scaled.lr * factor(step) == pytest.approx(5e-4 * plan.lr_factor * expected)
+    assert plan.steps(400_000) * plan.samples_per_step == pytest.approx(400_000 * 16, rel=1e-4)
+
+
+def test_a_schedule_in_epochs_stays():
+    recipe = OptimizerConfig(lr=0.01, milestones=[27, 33])
+    plan = plan_batches(devices=8, batch_size=4, reference_batch=16, accumulate=None)
+    assert plan.optimizer(recipe) == OptimizerConfig(lr=0.02, milestones=[27, 33])
