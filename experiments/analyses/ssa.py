@@ -75,7 +75,8 @@ def rows_of_photograph(
             pictures.append(draw_truth(image, batch, 0, skeleton))
             captions.append("annotated")
         else:
-            pictures.append(draw_result(image, module.decoder(output)[0], (single.shape[2], single.shape[3]), skeleton))
+            found = module.decoder(output, batch.meta.input_hw)[0]
+            pictures.append(draw_result(image, found, (single.shape[2], single.shape[3]), skeleton))
             captions.append(f"{title}: people and masks")
         maps = keypoint_maps(layers, points, output, (single.shape[2], single.shape[3]))
         for index in range(MAPS):

@@ -45,13 +45,18 @@ class Decoder:
         self.paths = search_paths(skeleton)
 
     @torch.no_grad()
-    def __call__(self, output: Output) -> list[People]:
-        """People of every image, at most ``max_persons``; none gives empty tensors."""
+    def __call__(self, output: Output, input_hw: Tensor) -> list[People]:
+        """People of every image, at most ``max_persons``; none gives empty tensors.
+
+        Args:
+            input_hw: i64 [B, 2], ``Meta.input_hw``: nobody is sought in the padding beyond it.
+        """
         peaks = find_peaks(
             output.heatmap_s4,
             window=self.config.nms_window,
             threshold=self.config.candidate_threshold,
             max_candidates=self.config.max_candidates,
+            is_inside=_cells_inside(input_hw, output.heatmap_s4),
         )
         layers = output.layers if self.config.association is Association.naive else (output.supervised,)
         cells = token_cells(peaks.points, output.grid, _input_hw(output.heatmap_s4))
@@ -174,6 +179,12 @@ def _from_unit(height: int, width: int) -> Tensor:
 
 def _joint_types(scores: Tensor) -> np.ndarray:
     return np.repeat(np.arange(scores.shape[1]), scores.shape[2])
+
+
+def _cells_inside(input_hw: Tensor, heatmaps: Tensor) -> Tensor:
+    """bool [B, h, w]: cells that touch the input proper, not only its padding."""
+    rows, columns = (torch.arange(size, device=input_hw.device) * HEATMAP_STRIDE for size in heatmaps.shape[2:])
+    return (rows < input_hw[:, :1])[:, :, None] & (columns < input_hw[:, 1:])[:, None]
 
 
 def _input_hw(heatmaps: Tensor) -> tuple[int, int]:

@@ -56,7 +56,7 @@ class SSA(pl.LightningModule):
 
     def predict(self, batch: PoseBatch) -> Predictions:
         """People of a batch, best first, with their masks."""
-        people = self.decoder(self.network(batch.images))
+        people = self.decoder(self.network(batch.images), batch.meta.input_hw)
         if self.refine is not None:
             people = self.refine(batch.images, people)
         height, width = batch.images.shape[2:]

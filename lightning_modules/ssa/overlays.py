@@ -22,7 +22,10 @@ def attention(module: Any, batch: PoseBatch) -> Tensor:
     output = module.network(batch.images)
     nobody = torch.zeros(1, *output.grid, device=batch.images.device)
     return torch.stack(
-        [torch.cat([nobody, people.attention]).amax(dim=0, keepdim=True) for people in module.decoder(output)]
+        [
+            torch.cat([nobody, people.attention]).amax(dim=0, keepdim=True)
+            for people in module.decoder(output, batch.meta.input_hw)
+        ]
     )
 
 

@@ -22,27 +22,40 @@ class Peaks(NamedTuple):
     """i64 [B, K, M, 2], column and row of the heatmap."""
 
 
-def find_peaks(heatmaps: Tensor, *, window: int, threshold: float, max_candidates: int) -> Peaks:
+def find_peaks(
+    heatmaps: Tensor, *, window: int, threshold: float, max_candidates: int, is_inside: Tensor | None = None
+) -> Peaks:
     """Cells above ``threshold`` that are the largest of the window around them (Section 2.4).
 
-    A point lies in the middle of its cell, moved a quarter of a cell towards the larger neighbour along each axis
-    (not at all between equal ones).
+    Of equal cells within a window, as half precision makes them, the first in reading order is the peak. A point lies
+    in the middle of its cell, moved a quarter of a cell towards the larger neighbour along each axis (not at all
+    between equal ones, nor where one is missing).
 
     Args:
         heatmaps: [B, K, h, w], cells of 4 input pixels.
         window: side in cells, odd.
+        is_inside: bool [B, h, w], False in padding, where nothing was learnt: such cells are missing. None has none.
     """
     heatmaps = heatmaps.float()
+    if is_inside is not None:
+        heatmaps = heatmaps.masked_fill(~is_inside[:, None], -torch.inf)
     height, width = heatmaps.shape[2:]
     is_peak = (heatmaps == F.max_pool2d(heatmaps, window, 1, window // 2)) & (heatmaps > threshold)
+    place = torch.arange(height * width, dtype=torch.float32, device=heatmaps.device).view(height, width)
+    latest = torch.where(is_peak, -place, -torch.inf)
+    is_peak = is_peak & (latest == F.max_pool2d(latest, window, 1, window // 2))
     flat = heatmaps.flatten(2)
     scores, index = torch.where(is_peak.flatten(2), flat, 0.0).topk(min(max_candidates, height * width), dim=2)
     y = index // width
     x = index - y * width  # a remainder by a size that is not known yet has no form in ONNX
 
     def value(column: Tensor, row: Tensor) -> Tensor:
-        return flat.gather(2, row.clamp(0, height - 1) * width + column.clamp(0, width - 1))
+        found = flat.gather(2, row.clamp(0, height - 1) * width + column.clamp(0, width - 1))
+        return torch.where((column >= 0) & (column < width) & (row >= 0) & (row < height), found, -torch.inf)
 
-    slope = torch.stack([value(x + 1, y) - value(x - 1, y), value(x, y + 1) - value(x, y - 1)], dim=3)
+    around = torch.stack([value(x - 1, y), value(x + 1, y), value(x, y - 1), value(x, y + 1)], dim=3).unflatten(
+        3, (2, 2)
+    )
+    slope = torch.where((around > -torch.inf).all(dim=4), around[..., 1] - around[..., 0], 0.0)
     cells = torch.stack([x, y], dim=3)
     return Peaks((cells + 0.5 + 0.25 * slope.sign()) * HEATMAP_STRIDE, scores, cells)

@@ -71,7 +71,7 @@ def test_nobody_gives_no_predictions(association: Association) -> None:
     layer = QueryKey(torch.zeros(2, 1, 192, 4), torch.zeros(2, 1, 192, 4))
     output = Output(torch.zeros(2, 17, 48, 64), layer, (layer, layer), GRID)
     config = DecodeConfig(association=association)
-    people = Decoder(config, COCO)(output)
+    people = Decoder(config, COCO)(output, torch.tensor([INPUT, INPUT]))
     assert [len(person.scores) for person in people] == [0, 0]
     one = meta(torch.eye(3)[:2], (20, 30))
     where = Meta(*(torch.cat([part, part]) for part in one))
@@ -90,8 +90,11 @@ def test_association_reads_the_layer_it_names() -> None:
     supervised = QueryKey(instance_aware, instance_aware)
     blind = QueryKey(constant, constant)
     output = Output(targets.heatmap_s4, supervised, (blind, blind), GRID)
-    assert len(Decoder(DecodeConfig(), COCO)(output)[0].scores) == 3
-    assert len(Decoder(DecodeConfig(association=Association.naive), COCO)(output)[0].scores) == 1  # merged into one
+    whole, naive = torch.tensor([INPUT]), DecodeConfig(association=Association.naive)
+    assert len(Decoder(DecodeConfig(), COCO)(output, whole)[0].scores) == 3
+    assert len(Decoder(naive, COCO)(output, whole)[0].scores) == 1  # merged into one
+    without_the_third = torch.tensor([[192, 96]])
+    assert len(Decoder(DecodeConfig(), COCO)(output, without_the_third)[0].scores) == 2
 
 
 def test_batch_equals_single_images_and_the_number_of_people_is_limited() -> None:
