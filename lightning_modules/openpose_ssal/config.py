@@ -147,6 +147,11 @@ class Config:
             weights |= {"generated_paf": 1.0, "paf_kl": 1.0}
         return {name: weight / divisor for name, weight in weights.items()}
 
+    @property
+    def _teaches_nothing_at_gamma_0(self) -> bool:
+        one_way = (SelfSupervision.paf_to_heatmap, SelfSupervision.heatmap_to_paf)
+        return self.self_supervision in one_way and self.kl_form is KlForm.generalised
+
     def validate(self) -> None:
         """Raise ``ValueError`` with one line that names the key, its value and what is possible."""
         network, decode = self.network, self.decode
@@ -167,6 +172,12 @@ class Config:
                 "null where network.backbone_width is not 1: no pretrained weights fit",
             ),
             ("gamma", self.gamma, self.gamma >= 0, "not negative"),
+            (
+                "gamma",
+                self.gamma,
+                self.gamma > 0 or not self._teaches_nothing_at_gamma_0,
+                "above 0: the divergence takes the predicted map as given, so no other error would reach it",
+            ),
             ("salm_alpha", self.salm_alpha, self.salm_alpha >= 0, "not negative"),
             ("salm_min_sigma", self.salm_min_sigma, self.salm_min_sigma > 0, "above 0"),
             ("sigma", self.sigma, self.sigma > 0, "above 0"),

@@ -75,6 +75,8 @@ def test_the_loss_is_the_weighted_sum(monkeypatch):
     "changes",
     [
         {"gamma": -1.0},
+        {"gamma": 0.0, "self_supervision": SelfSupervision.paf_to_heatmap},
+        {"gamma": 0.0, "self_supervision": SelfSupervision.heatmap_to_paf},
         {"network": dataclasses.replace(SMALL, downsampling=4)},
         {"network": dataclasses.replace(SMALL, stage_kernel=4)},
         {"network": dataclasses.replace(SMALL, weights="imagenet")},

@@ -39,6 +39,8 @@ def test_every_row_takes_a_step_with_all_its_parameters_and_is_no_baseline(numbe
     loss = module.training_step(batch, 0)
     loss.backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
+    for stage in (module.network.heatmap_stages[-1], module.network.paf_stages[-1]):
+        assert stage[-1].bias.grad.any(), "what is decoded is not taught"
     table = TABLES[number]
     baseline = table.baseline
     if all_switches(table, table.find(name)) != all_switches(table, table.find(baseline)):
