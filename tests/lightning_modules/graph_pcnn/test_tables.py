@@ -20,8 +20,10 @@ def test_rows_compose_and_differ(number):
     found = {}
     for row in table.ours:
         config = compose("graph_pcnn", None, row_overrides(table, row, None))
-        sizes = {(128, 96): (1.0, 48, 256), (256, 192): (2.0, 192, 128), (384, 288): (3.0, 432, 128)}
-        sigma, points, batch = sizes[tuple(config.data.crop_size)]
+        sizes = {(128, 96): (1.0, 48), (256, 192): (2.0, 192), (384, 288): (3.0, 432)}
+        sigma, points = sizes[tuple(config.data.crop_size)]
+        batch = 96 if "w48" in config.model.backbone.name and sigma == 3 else 128  # HRNet's own configurations
+        assert batch % config.data.batch_size == 0
         assert (config.model.sigma, config.optimizer.reference_batch) == (sigma, batch)
         assert config.model.num_points == points or number == "figure 5b"
         assert sum(GuidedPointSampler.from_config(config.model).counts) == config.model.num_points
