@@ -75,7 +75,7 @@ class Predictions(NamedTuple):
     """What a module says about a batch, in the photographs' pixels."""
 
     keypoints: Tensor
-    """f32 [B, Q, K, 3]: x, y, score."""
+    """f32 [B, Q, K, 3]: x, y, score; 0 0 0 where a joint was not found."""
     scores: Tensor
     """f32 [B, Q], score of the person."""
     is_valid: Tensor

@@ -33,8 +33,12 @@ def person_areas(keypoints: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
 
 
 def to_result(image_id: int, category_id: int, keypoints: np.ndarray, score: float) -> dict[str, Any]:
-    """An entry of COCO's result format. Keypoints [K, 3] become pixel indices, rounded to a thousandth of a pixel."""
-    shifted = keypoints.astype(np.float64) - np.array([0.5, 0.5, 0.0])
+    """An entry of COCO's result format. Keypoints [K, 3] become pixel indices, rounded to a thousandth of a pixel.
+
+    A joint that was not found, 0 0 0, stays so.
+    """
+    is_found = keypoints.any(axis=1, keepdims=True)
+    shifted = keypoints.astype(np.float64) - np.array([0.5, 0.5, 0.0]) * is_found
     return {
         "image_id": image_id,
         "category_id": category_id,

@@ -103,8 +103,10 @@ def _train(
     from experiments.quiet import quieten
 
     quieten()
+    # Also what only the end needs: the files on disk may be another version's by then.
     from callbacks.interruption import Interrupted
     from experiments.training.session import Session
+    from experiments.training.summary import print_summary
 
     session: Session | None = None
     try:
@@ -132,8 +134,6 @@ def _train(
         report["result"] = str(outcome.result_file)
         report["pictures"] = str(outcome.picture) if outcome.picture else None
         if not options.json:
-            from experiments.training.summary import print_summary
-
             print_summary(report)
     return "finished", 0
 

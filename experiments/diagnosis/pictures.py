@@ -123,13 +123,19 @@ def draw_errors(
 ) -> np.ndarray:
     """The part of a darkened photograph u8 [H, W, 3] that people are in, ``CELL`` pixels long, with their faults.
 
-    Faulty keypoints are dots in their kind's colour with a line to the joint, good ones white. Who was not found has a
-    red box; background people have a grey one, where they score above the least who is somebody.
+    Faulty keypoints are dots in their kind's colour with a line to the joint, good ones white; a joint that was not
+    predicted (its score is 0) is a ring where it should be. Who was not found has a red box; background people have a
+    grey one, where they score above the least who is somebody.
     """
     found = [_points(results[person.result]["keypoints"]) for person in errors.matched]
+    predicted = [np.asarray(results[person.result]["keypoints"])[2::3] > 0 for person in errors.matched]
     truth = [_points(person.annotation["keypoints"]) for person in errors.matched]
     least = min((results[person.result]["score"] for person in errors.matched), default=0.0)
-    ghosts = [_points(results[e]["keypoints"]) for e in errors.false_positives if results[e]["score"] >= least]
+    ghosts = [
+        _points(results[e]["keypoints"])[np.asarray(results[e]["keypoints"])[2::3] > 0]
+        for e in errors.false_positives
+        if results[e]["score"] >= least and any(results[e]["keypoints"][2::3])
+    ]
     missing = [np.array([[x, y], [x + w, y + h]]) for x, y, w, h in (a["bbox"] for a in errors.false_negatives)]
     labelled = [
         points[np.asarray(person.annotation["keypoints"]).reshape(-1, 3)[:, 2] > 0]
@@ -139,14 +145,18 @@ def draw_errors(
     for points, name in [*((p, "false_positive") for p in ghosts), *((p, "false_negative") for p in missing)]:
         low, high = (_pixel(place, corner, factor) for place in (points.min(axis=0), points.max(axis=0)))
         cv2.rectangle(canvas, low, high, KIND_COLORS[name], 2, cv2.LINE_AA)
-    for person, here, there in zip(errors.matched, found, truth, strict=True):
-        for one, other in skeleton.limb_indices:
-            start, end = (_pixel(here[joint], corner, factor) for joint in (one, other))
-            cv2.line(canvas, start, end, (205, 205, 205), 1, cv2.LINE_AA)
+    for person, here, there, exists in zip(errors.matched, found, truth, predicted, strict=True):
+        for limb in skeleton.limb_indices:
+            if exists[list(limb)].all():
+                start, end = (_pixel(here[joint], corner, factor) for joint in limb)
+                cv2.line(canvas, start, end, (205, 205, 205), 1, cv2.LINE_AA)
         for joint in np.flatnonzero(person.kinds >= KeypointKind.good):
             kind = KeypointKind(person.kinds[joint])
             place = _pixel(here[joint], corner, factor)
             color = KIND_COLORS.get(kind.name, (255, 255, 255))
+            if not exists[joint]:
+                cv2.circle(canvas, _pixel(there[joint], corner, factor), 5, color, 2, cv2.LINE_AA)
+                continue
             if kind is not KeypointKind.good:
                 cv2.line(canvas, place, _pixel(there[joint], corner, factor), color, 2, cv2.LINE_AA)
                 cv2.circle(canvas, place, 6, (22, 24, 32), cv2.FILLED, cv2.LINE_AA)

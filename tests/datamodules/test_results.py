@@ -34,3 +34,8 @@ def test_results_are_pixel_indices() -> None:
     result = to_result(7, 1, np.array([[10.5, 0.5, 0.25], [3.1239, 4.0, 1.0]], np.float32), 0.75)
     assert (result["image_id"], result["category_id"], result["score"]) == (7, 1, 0.75)
     assert result["keypoints"] == pytest.approx([10.0, 0.0, 0.25, 2.624, 3.5, 1.0])
+
+
+def test_a_joint_that_was_not_found_has_no_place() -> None:
+    result = to_result(7, 1, np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.1]], np.float32), 0.75)
+    assert result["keypoints"] == pytest.approx([0.0, 0.0, 0.0, 0.0, 0.0, 0.1])
