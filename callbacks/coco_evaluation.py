@@ -55,7 +55,7 @@ class CocoEvaluation(pl.Callback):
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._evaluators:
-            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning declares it nowhere
             for stage in getattr(pl_module, "stages", ("",)):
                 self._evaluators[stage] = CocoKeypointEvaluator(
                     data.val_annotation_file,
@@ -75,7 +75,7 @@ class CocoEvaluation(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Predictions | dict[str, Predictions],  # type: ignore[override]
+        outputs: Predictions | dict[str, Predictions],  # type: ignore[override]  # what our modules return
         batch: PoseBatch,
         batch_idx: int,
         dataloader_idx: int = 0,

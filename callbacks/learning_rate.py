@@ -17,7 +17,8 @@ class LearningRate(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         step = trainer.global_step
-        if (step + 1) % trainer.log_every_n_steps or step == self._logged_step:  # type: ignore[attr-defined]
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning declares it nowhere
+        if (step + 1) % every or step == self._logged_step:
             return
         self._logged_step = step
         for logger in trainer.loggers:

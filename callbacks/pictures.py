@@ -47,14 +47,14 @@ class Pictures(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Predictions | dict[str, Predictions],  # type: ignore[override]
+        outputs: Predictions | dict[str, Predictions],  # type: ignore[override]  # what our modules return
         batch: PoseBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         if not trainer.is_global_zero or len(self._cells) >= 2 * self.count:
             return
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning declares it nowhere
         labelled = (batch.persons.visibility > 0).any(-1).any(-1).tolist()
         for row, is_shown in enumerate(labelled):
             if is_shown and len(self._cells) < 2 * self.count:

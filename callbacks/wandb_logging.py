@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
@@ -83,7 +83,7 @@ def open_wandb(
         return None
     if mode == "online":
         try:
-            return _open(mode, settings, directory, run_id, name, job_type, config)
+            return _open("online", settings, directory, run_id, name, job_type, config)
         except Exception as error:
             _tell(f"not reachable ({_first_line(error)}); this run is kept offline")
             _let_go()
@@ -95,7 +95,13 @@ def open_wandb(
 
 
 def _open(
-    mode: str, settings: Any, directory: Path, run_id: str, name: str, job_type: str, config: dict[str, Any]
+    mode: Literal["online", "offline"],
+    settings: Any,
+    directory: Path,
+    run_id: str,
+    name: str,
+    job_type: str,
+    config: dict[str, Any],
 ) -> ForgivingWandbLogger:
     import wandb
 
@@ -110,7 +116,7 @@ def _open(
         name=name,
         job_type=job_type,
         config=config,
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         resume="allow" if mode == "online" else None,
         settings=wandb.Settings(
             init_timeout=settings.init_timeout,

@@ -119,7 +119,7 @@ class Annotations(NamedTuple):
         return cls(
             file=file,
             images_dir=images_dir,
-            **{name: arrays[name] for name in cls._fields if name not in derived},  # type: ignore[arg-type]
+            **{name: arrays[name] for name in cls._fields if name not in derived},
             segments=Segments(*(arrays[f"segments.{name}"] for name in Segments._fields)),
             complaints=tuple(
                 Complaint(*texts)._replace(file=str(file)) for texts in json.loads(arrays["complaints"].tobytes())

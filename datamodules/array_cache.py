@@ -55,7 +55,7 @@ def store_arrays(key: str, arrays: Mapping[str, NDArray]) -> bool:
         return False
     try:
         with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, **dict(arrays))  # type: ignore[arg-type]
+            np.savez(file, **dict(arrays))  # type: ignore[arg-type]  # NumPy's stub takes them for its own keywords
         os.replace(name, folder / f"{key}.npz")
     except OSError:
         with suppress(OSError):

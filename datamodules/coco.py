@@ -201,8 +201,8 @@ def start_worker(worker: int) -> None:
     keep_freed_memory()
     info = get_worker_info()
     if info is not None:
-        pipeline = info.dataset.pipeline  # type: ignore[attr-defined]
-        pipeline.set_random_seed(torch.initial_seed() % 2**32)
+        dataset: Any = info.dataset
+        dataset.pipeline.set_random_seed(torch.initial_seed() % 2**32)
 
 
 def _ready(dataset: ImageDataset | None) -> ImageDataset:

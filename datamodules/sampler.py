@@ -25,7 +25,8 @@ class EpochSampler(DistributedSampler[Any]):
     """
 
     def __init__(self, length: int, seed: int = 0, num_replicas: int = 1, rank: int = 0) -> None:
-        super().__init__(range(length), num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)  # type: ignore[arg-type]
+        numbers: Any = range(length)  # it asks a data set for its length alone
+        super().__init__(numbers, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)
         self.length = length
         self._skip = 0
 
@@ -33,7 +34,7 @@ class EpochSampler(DistributedSampler[Any]):
         """Let the next pass be that of ``epoch`` without its first ``samples``: where an interrupted run goes on."""
         self.epoch, self._skip = epoch, samples
 
-    def __iter__(self) -> Iterator[Draw]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Draw]:
         epoch, self.epoch = self.epoch, self.epoch + 1
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * epoch)
         order = torch.randperm(self.length, generator=generator)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -51,7 +51,7 @@ def compose(paper: str, preset: str | None = None, overrides: list[str] | None =
     if preset is not None:
         merge(schema, {key: value for key, value in presets[preset].items() if key != "about"}, f"{file}: {preset}")
     _merge_overrides(schema, overrides or [])
-    config: RunConfig = OmegaConf.to_object(schema)  # type: ignore[assignment]
+    config = cast(RunConfig, OmegaConf.to_object(schema))
     _check(config)
     return config
 
@@ -113,7 +113,7 @@ def restore(values: Any, source: str, overrides: Sequence[str] = ()) -> RunConfi
     schema.model = OmegaConf.structured(load(PAPERS[values["paper"]].config))
     merge(schema, values, source)
     _merge_overrides(schema, overrides)
-    config: RunConfig = OmegaConf.to_object(schema)  # type: ignore[assignment]
+    config = cast(RunConfig, OmegaConf.to_object(schema))
     if overrides:
         _check(config)
     return config

@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from datamodules.config import DataConfig, OnBadAnnotation, RenderedConfig
 from experiments.command_line import FAILED, INTERRUPTED, positive, say
@@ -235,7 +235,7 @@ def _data_config(overrides: list[str]) -> DataConfig:
     schema = OmegaConf.structured(_Overrides)
     for override in overrides:
         merge(schema, read_override(override), "command line")
-    config: DataConfig = OmegaConf.to_object(schema).data  # type: ignore[union-attr]
+    config = cast(_Overrides, OmegaConf.to_object(schema)).data
     config.validate()
     return config
 

@@ -26,17 +26,22 @@ NOISE = (
 def quieten() -> None:
     """Call before anything else imports Lightning, which sets its own levels when it is imported."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import pytorch_lightning  # noqa: F401
+    import pytorch_lightning  # noqa: F401, it sets its levels now
 
     for name in ("pytorch_lightning", "lightning_fabric", "lightning", "torch.distributed"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for pattern in NOISE:
         warnings.filterwarnings("ignore", message=pattern)
-    warnings.showwarning = _one_line  # type: ignore[assignment]
+    warnings.showwarning = _one_line
 
 
 def _one_line(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, *_: object
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
 ) -> None:
     text = " ".join(str(message).split())
     print(f"warning: {text}", file=file or sys.stderr, flush=True)

@@ -177,13 +177,15 @@ def _cheering(rng: np.random.Generator) -> Pose:
     return pose
 
 
+def _hanging(rng: np.random.Generator) -> Arm:
+    return Arm(rng.uniform(40, 95), rng.uniform(0, 15), rng.uniform(0, 20), rng.uniform(5, 50))
+
+
 def _bending(rng: np.random.Generator) -> Pose:
     pose = _standing(rng)
     pose.bend = rng.uniform(35, 85)
     pose.nod = -pose.bend * rng.uniform(0.1, 0.5)
-    pose.arms = tuple(  # type: ignore[assignment]
-        Arm(rng.uniform(40, 95), rng.uniform(0, 15), rng.uniform(0, 20), rng.uniform(5, 50)) for _ in range(2)
-    )
+    pose.arms = (_hanging(rng), _hanging(rng))
     hips = pose.bend * 0.5
     for leg in pose.legs:
         leg.flexion += hips * 0.3

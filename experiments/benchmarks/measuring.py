@@ -66,7 +66,7 @@ class Setting(NamedTuple):
 
         module = module.eval().to(self.device)
         if self.is_gpu:
-            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module = module.to(memory_format=torch.channels_last)
         return torch.compile(module) if self.compile else module
 
     def autocast(self) -> torch.autocast:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from experiments.checks.finding import Finding, State
 
@@ -93,9 +94,9 @@ def _quota(file: Path) -> float | None:
     return None if quota == "max" else int(quota) / int(period)
 
 
-def _describe(properties: object) -> str:
+def _describe(properties: Any) -> str:
     name, memory = getattr(properties, "name", "?"), getattr(properties, "total_memory", 0)
-    return f"{name}, {_size(memory)}, compute capability {properties.major}.{properties.minor}"  # type: ignore[attr-defined]
+    return f"{name}, {_size(memory)}, compute capability {properties.major}.{properties.minor}"
 
 
 def _bf16() -> Finding:
@@ -138,9 +139,9 @@ def _sum_over_gloo() -> str:
 
         def rank(index: int) -> float:
             store = dist.FileStore(f"{folder}/store", _RANKS)
-            group = dist.ProcessGroupGloo(store, index, _RANKS, _TIMEOUT)
+            group: Any = dist.ProcessGroupGloo(store, index, _RANKS, _TIMEOUT)
             value = torch.tensor([float(index + 1)])
-            group.allreduce([value]).wait()  # type: ignore[attr-defined]
+            group.allreduce([value]).wait()
             return value.item()
 
         with ThreadPoolExecutor(_RANKS) as pool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from callbacks.coco_evaluation import CocoEvaluation
 from callbacks.progress import ProgressLine
@@ -107,7 +107,7 @@ def run_model(trained: Trained, data: CocoDataModule) -> CocoEvaluation:
     trainer = pl.Trainer(
         accelerator=options.accelerator.value,
         devices=1,
-        precision=options.precision,  # type: ignore[arg-type]
+        precision=cast(Any, options.precision),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -106,7 +106,7 @@ class Estimator:
             return People(empty, np.zeros(0, np.float32), None, None)
         keypoints = np.concatenate([part.keypoints for part in parts])
         scores = np.concatenate([part.scores for part in parts])
-        boxes = None if parts[0].boxes is None else np.concatenate([part.boxes for part in parts])  # type: ignore[arg-type]
+        boxes = None if parts[0].boxes is None else np.concatenate([part.boxes for part in parts])
         rows = best_rows(keypoints, scores, person_areas(keypoints, boxes), self.suppress)
         masks = None if parts[0].masks is None else [mask for part in parts for mask in part.masks or []]
         return People(

@@ -105,10 +105,10 @@ def comma_separated(report: ReportTable) -> str:
             if cell is None:
                 continue
             protocol = column.protocol or row.protocol
-            is_near = isinstance(cell, (int, float)) and isinstance(reference, (int, float))
             difference: Any = ""
-            if is_near and row.protocol == base.row.protocol:
-                difference = round(cell - reference, 6)  # type: ignore[operator]
+            is_comparable = row.protocol == base.row.protocol
+            if is_comparable and isinstance(cell, float | int) and isinstance(reference, float | int):
+                difference = round(cell - reference, 6)
             start = (table.paper, table.number, row.name, "published", protocol, column.figure)
             writer.writerow((*start, cell, "", "", difference))
         for name, figure in item.ours.items():

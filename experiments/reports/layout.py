@@ -137,7 +137,7 @@ def _notes(report: ReportTable, marks: dict[str, str]) -> tuple[str, ...]:
     notes = [f"published, {table.protocol}: {table.protocols[table.protocol].text}"]
     for column in table.columns:
         if column.protocol not in (None, table.protocol):
-            notes.append(f"published, {column.protocol}: {table.protocols[column.protocol].text}")  # type: ignore[index]
+            notes.append(f"published, {column.protocol}: {table.protocols[column.protocol].text}")
     notes += [f"[{mark}] published, {name}: {table.protocols[name].text}" for name, mark in marks.items()]
     if report.protocols:
         notes.append(f"ours: {report.protocols[0]}, {report.preset or 'recipe'}, mean ± sample deviation over seeds")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def log_reports(reports: list[ReportTable], *, directory: Path, project: str, en
             return
         run = logger.experiment
         is_online = is_online or not run.offline
-        logger.log_content(lambda report=report: content(report))  # type: ignore[misc]
+        logger.log_content(partial(content, report))
         logger.finish(summary(report), exit_code=0)
     if is_online:
         save_workspace(reports, project=project, entity=entity)

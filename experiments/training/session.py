@@ -91,7 +91,8 @@ class Session:
         papers_own = [load(reference)(config.model) for reference in PAPERS[config.paper].callbacks]
         decay = config.trainer.ema_decay
         average = [] if decay is None else [average_weights(decay)]  # first: checkpoints hold it
-        self.trainer.callbacks = [*average, *papers_own, *self.callbacks]  # type: ignore[attr-defined]
+        trainer: Any = self.trainer  # Lightning declares its callbacks nowhere
+        trainer.callbacks = [*average, *papers_own, *self.callbacks]
         self.trainer.loggers = self._loggers(is_first)
 
     def fit(self, *, resume: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -24,7 +24,7 @@ def build_trainer(config: RunConfig, directory: Path) -> pl.Trainer:
         num_nodes=options.num_nodes,
         strategy=_strategy(config),
         plugins=_environment(),
-        precision=options.precision,  # type: ignore[arg-type]
+        precision=cast(Any, options.precision),
         max_epochs=options.max_epochs,
         max_steps=options.max_steps,
         check_val_every_n_epoch=options.val_every_epochs,

@@ -58,10 +58,10 @@ class InsPose(pl.LightningModule):
         """People of a batch, best first, with the configured mirror image and scales."""
         return predict(self.network, batch, self.config, self.skeleton.flip_permutation)
 
-    def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:  # type: ignore[override]
+    def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
         return self.predict(batch)
 
-    def test_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:  # type: ignore[override]
+    def test_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
         return self.predict(batch)
 
     def predict_step(self, batch: PoseBatch, batch_idx: int = 0) -> Predictions:

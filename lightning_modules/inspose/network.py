@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -118,9 +118,10 @@ class Network(nn.Module):
                 nn.init.normal_(module.weight, std=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.constant_(self.class_head[-1].bias, _logit(CLASS_PRIOR))  # type: ignore[arg-type]
-        if self.heatmap_head is not None:
-            nn.init.constant_(self.heatmap_head[-1].bias, _logit(HEATMAP_PRIOR))  # type: ignore[arg-type]
+        for head, prior in ((self.class_head, CLASS_PRIOR), (self.heatmap_head, HEATMAP_PRIOR)):
+            if head is not None:
+                last: Any = head[-1]
+                nn.init.constant_(last.bias, _logit(prior))
 
     def forward(self, images: Tensor) -> Output:
         """Images f32 [B, 3, H, W], normalised. The auxiliary heatmap is made in training mode only."""

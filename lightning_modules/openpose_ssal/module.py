@@ -76,10 +76,10 @@ class OpenPoseSsal(pl.LightningModule):
         )
         return decode(scales, batch, self.parts, config.decode)
 
-    def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:  # type: ignore[override]
+    def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
         return self.predict(batch)
 
-    def test_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:  # type: ignore[override]
+    def test_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
         return self.predict(batch)
 
     def predict_step(self, batch: PoseBatch, batch_idx: int = 0) -> Predictions:

@@ -27,7 +27,7 @@ class FPN(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # None only where bias=False
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """``[B, in_channels[i], h_i, w_i]`` -> ``[B, out_channels, h_i, w_i]``, then the extras, each half as fine."""

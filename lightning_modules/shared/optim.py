@@ -51,7 +51,7 @@ def build_optimizer(
 
 def backbone_and_heads(network: torch.nn.Module, lr: float, backbone_lr_factor: float) -> list[dict[str, Any]]:
     """Parameter groups ``backbone`` and ``heads`` of a network that has a ``backbone``, the former at its own rate."""
-    backbone = list(network.backbone.parameters())  # type: ignore[union-attr]
+    backbone = list(network.get_submodule("backbone").parameters())
     inside = {id(parameter) for parameter in backbone}
     heads = [parameter for parameter in network.parameters() if id(parameter) not in inside]
     return [

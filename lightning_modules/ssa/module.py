@@ -62,10 +62,10 @@ class SSA(pl.LightningModule):
         height, width = batch.images.shape[2:]
         return to_predictions(people, batch.meta, (height, width), self.config.decode)
 
-    def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:  # type: ignore[override]
+    def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
         return self.predict(batch)
 
-    def test_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:  # type: ignore[override]
+    def test_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
         return self.predict(batch)
 
     def predict_step(self, batch: PoseBatch, batch_idx: int = 0) -> Predictions:

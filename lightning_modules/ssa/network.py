@@ -38,7 +38,7 @@ class HeatmapHead(nn.Module):
         self.deconvolutions = nn.Sequential(*blocks)
         self.final = nn.Conv2d(width, num_keypoints, 1)
         nn.init.normal_(self.final.weight, std=0.001)
-        nn.init.constant_(self.final.bias, 0.0)  # type: ignore[arg-type]
+        nn.init.constant_(self.final.bias, 0.0)  # type: ignore[arg-type]  # None only where bias=False
 
     def forward(self, features: Tensor) -> Tensor:
         return self.final(self.deconvolutions(features))

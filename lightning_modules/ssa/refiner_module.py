@@ -75,10 +75,10 @@ class SinglePerson(pl.LightningModule):
             image_id=batch.meta.image_id,
         )
 
-    def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:  # type: ignore[override]
+    def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
         return self.predict(batch)
 
-    def test_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:  # type: ignore[override]
+    def test_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
         return self.predict(batch)
 
     def predict_step(self, batch: PoseBatch, batch_idx: int = 0) -> Predictions:

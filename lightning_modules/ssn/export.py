@@ -66,6 +66,8 @@ def portable(network: nn.Module) -> nn.Module:
 
 
 class Keypoints(nn.Module):
+    permutation: Tensor
+
     def __init__(self, module: Any, network: nn.Module) -> None:
         super().__init__()
         self.network = network
@@ -76,6 +78,6 @@ class Keypoints(nn.Module):
         heatmap = self.network(images).heatmap_s4.float()
         if self.decode.flip_test:
             mirrored = self.network(images.flip(-1)).heatmap_s4.float()
-            heatmap = average_flipped(heatmap, mirrored, self.permutation)  # type: ignore[arg-type]
+            heatmap = average_flipped(heatmap, mirrored, self.permutation)
         points, scores = peaks(heatmap, self.decode.sub_pixel, self.sigma)
         return (torch.cat([to_pixels(points), scores[..., None]], dim=-1),)

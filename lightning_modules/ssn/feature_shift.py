@@ -84,7 +84,7 @@ class FeatureShiftModule(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
         # choice: w^β starts at zero. Whatever the attention, insertion then changes no output.
         nn.init.zeros_(self.expand.weight)
-        nn.init.zeros_(self.expand.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.expand.bias)  # type: ignore[arg-type]  # None only where bias=False
         self.is_inserted = config.insert_step == 0
         self.register_buffer("inserted", torch.tensor(self.is_inserted))
         self.register_load_state_dict_post_hook(_read_flag)

@@ -69,10 +69,10 @@ class SpatialShortcutNetwork(pl.LightningModule):
             heatmap = average_flipped(heatmap, mirrored, permutation)
         return decode(heatmap, batch, self.config.decode, self.config.sigma)
 
-    def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:  # type: ignore[override]
+    def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
         return self.predict(batch)
 
-    def test_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:  # type: ignore[override]
+    def test_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
         return self.predict(batch)
 
     def predict_step(self, batch: PoseBatch, batch_idx: int = 0) -> Predictions:

@@ -33,7 +33,7 @@ def trainer() -> Any:
 def evaluate(checkpoints: Checkpoints, trainer: Any, step: int, score: float) -> None:
     trainer.global_step = step
     trainer.callback_metrics = {"val/AP": torch.tensor(score)}
-    checkpoints.on_validation_end(trainer, None)  # type: ignore[arg-type]
+    checkpoints.on_validation_end(trainer, None)
 
 
 def test_the_first_best_is_kept_and_nan_never_is(tmp_path: Path, trainer: Any) -> None:
@@ -60,10 +60,10 @@ def test_the_last_and_the_one_before(tmp_path: Path, trainer: Any) -> None:
     batch_progress.is_last_batch = False
     for batch in range(9):
         trainer.global_step = batch + 1
-        checkpoints.on_train_batch_end(trainer, None, None, None, batch)  # type: ignore[arg-type]
+        checkpoints.on_train_batch_end(trainer, None, None, None, batch)
     assert (checkpoints.last.read_text(), checkpoints.previous.read_text()) == ("8", "4")
     trainer.global_step = 10
-    checkpoints.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
+    checkpoints.on_train_epoch_end(trainer, None)
     assert (checkpoints.last.read_text(), checkpoints.previous.read_text()) == ("10", "8")
     evaluate(checkpoints, trainer, 13, 0.1)  # within an epoch
     assert (checkpoints.last.read_text(), checkpoints.previous.read_text()) == ("13", "10")

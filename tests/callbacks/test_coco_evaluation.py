@@ -67,7 +67,7 @@ def ranks(monkeypatch: pytest.MonkeyPatch):
             )
             monkeypatch.setattr(coco_evaluation, "dist", fake)
             try:
-                answers.append(score_together(evaluators[rank]))  # type: ignore[arg-type]
+                answers.append(score_together(evaluators[rank]))
             except ValueError as error:
                 answers.append(error)
         return answers

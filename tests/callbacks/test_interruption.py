@@ -45,9 +45,9 @@ def test_handlers_are_put_back(trainer: Any, tmp_path: Path) -> None:
     before = handlers()
     for end in ("release", "on_exception"):
         interruption = Interruption(Checkpoints(tmp_path))
-        interruption.on_fit_start(trainer, None)  # type: ignore[arg-type]
+        interruption.on_fit_start(trainer, None)
         assert signal.getsignal(signal.SIGTERM) == interruption._receive
-        interruption.on_validation_start(trainer, None)  # type: ignore[arg-type]
+        interruption.on_validation_start(trainer, None)
         assert signal.getsignal(signal.SIGTERM) == interruption._stop_now
         getattr(interruption, end)(*([] if end == "release" else [trainer, None, KeyboardInterrupt()]))
         assert handlers() == before
@@ -62,16 +62,16 @@ def test_the_evaluation_after_training_ends_at_once_and_tells_the_processes_it_s
     interruption = Interruption(Checkpoints(tmp_path))
     try:
         trainer.state.fn = "fit"
-        interruption.on_validation_start(trainer, None)  # type: ignore[arg-type]
+        interruption.on_validation_start(trainer, None)
         assert signal.getsignal(signal.SIGUSR1) != interruption._stop_now
         trainer.state.fn = "validate"
-        interruption.on_validation_start(trainer, None)  # type: ignore[arg-type]
+        interruption.on_validation_start(trainer, None)
         with pytest.raises(Interrupted, match="interrupted by SIGUSR1"):
             signal.raise_signal(signal.SIGUSR1)
         signal.raise_signal(signal.SIGUSR1)  # once is enough
         assert told == [signal.SIGUSR1]
         with pytest.raises(Interrupted):  # a signal that comes between training and evaluation
-            interruption.on_validation_start(trainer, None)  # type: ignore[arg-type]
+            interruption.on_validation_start(trainer, None)
     finally:
         interruption.release()
 
@@ -83,7 +83,7 @@ def test_any_ranks_signal_stops_all_of_them_one_batch_later(trainer: Any, tmp_pa
     interruption = Interruption(checkpoints)
     step: Any = (trainer, None, None, None, 3)
     interruption.on_train_batch_end(*step)
-    interruption.on_train_batch_start(trainer, None, None, 4)  # type: ignore[arg-type]
+    interruption.on_train_batch_start(trainer, None, None, 4)
     assert not checkpoints.last.exists()
     if own:
         interruption._receive(signal.SIGTERM, None)
@@ -92,7 +92,7 @@ def test_any_ranks_signal_stops_all_of_them_one_batch_later(trainer: Any, tmp_pa
     interruption.on_train_batch_end(*step)
     assert checkpoints.last.exists()
     with pytest.raises(Interrupted) as caught:
-        interruption.on_train_batch_start(trainer, None, None, 4)  # type: ignore[arg-type]
+        interruption.on_train_batch_start(trainer, None, None, 4)
     assert caught.value.signum == (signal.SIGTERM if own else signal.SIGUSR1)
 
 

@@ -44,7 +44,7 @@ def step(guard: NanGuard, trainer: Any, number: int, **terms: float) -> None:
     trainer.global_step = number
     trainer.callback_metrics = {f"train/{name}": torch.tensor(value) for name, value in terms.items()}
     trainer.callback_metrics["val/AP"] = torch.tensor(float("nan"))
-    guard.on_train_batch_end(trainer, None, {"loss": torch.tensor(sum(terms.values()))}, batch(number), 0)  # type: ignore[arg-type]
+    guard.on_train_batch_end(trainer, None, {"loss": torch.tensor(sum(terms.values()))}, batch(number), 0)
 
 
 @pytest.mark.fault(11, "infinite loss term", "term, step, samples named; batch saved")
@@ -78,4 +78,4 @@ def test_on_a_busy_device_the_step_where_it_began_is_told(
     trainer.world_size, trainer.global_rank = 2, 1
     step(guard, trainer, 1, cls=nan)
     with pytest.raises(NonFiniteLoss, match=r"at step 1, rank 1, samples 1 .*nan_batch_rank1\.pt"):
-        guard.on_save_checkpoint(trainer, None, {})  # type: ignore[arg-type]
+        guard.on_save_checkpoint(trainer, None, {})

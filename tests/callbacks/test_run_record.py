@@ -76,7 +76,7 @@ def trainer(rank: int, world: int, step: int = 0) -> Any:
 
 def draws(record: RunRecord, fake: Any) -> list[float]:
     torch.manual_seed(3)  # as Lightning seeds every rank alike
-    record.on_train_start(fake, None)  # type: ignore[arg-type]
+    record.on_train_start(fake, None)
     return torch.rand(4).tolist()
 
 
@@ -115,4 +115,4 @@ def test_a_checkpoint_of_another_run_is_refused(key: str, other: Any) -> None:
     checkpoint = {"run": {**identity(), key: other}, "loops": {}}
     fake: Any = SimpleNamespace(state=SimpleNamespace(fn="fit"))
     with pytest.raises(ResumeError, match=f"the checkpoint has {key} {other}, this run {identity()[key]}"):
-        record.on_load_checkpoint(fake, None, checkpoint)  # type: ignore[arg-type]
+        record.on_load_checkpoint(fake, None, checkpoint)

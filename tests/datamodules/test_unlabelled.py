@@ -37,7 +37,7 @@ def test_crops_around_boxes(coco_with_sizes: Path) -> None:
     config = DataConfig(root=str(coco_with_sizes), view=View.person, crop_size=[32, 24])
     dataset = build_dataset(validation_annotations(coco_with_sizes, config, COCO), config, COCO, train=False)
     make = UnlabelledSamples(config, COCO)
-    people = dataset.people  # type: ignore[attr-defined]
+    people = dataset.people
     for index in range(len(dataset)):
         number = int(people.image[index])
         photograph = read_photograph(dataset.annotations.path(number), None, 10**6)

@@ -112,5 +112,5 @@ def run(toy: Any, tiny_coco: Path, tmp_path: Path):
     def call(*arguments: str) -> int:
         return main(["--paper", "toy", f"data.root={tiny_coco}", f"output.root={tmp_path}/runs", *arguments])
 
-    call.runs = tmp_path / "runs" / "toy"  # type: ignore[attr-defined]
+    call.runs = tmp_path / "runs" / "toy"
     return call

@@ -10,12 +10,12 @@ from experiments.complexity import count, main, published_counts
 from lightning_modules.shared.counting import Countable
 
 
-def counted(run, parameters: int = 0) -> tuple[int, int | None]:  # type: ignore[no-untyped-def]
+def counted(run, parameters: int = 0) -> tuple[int, int | None]:
     return count(lambda: Countable(parameters, run()))
 
 
 def test_a_convolution_by_hand() -> None:
-    def build():  # type: ignore[no-untyped-def]
+    def build():
         conv = nn.Conv2d(16, 32, 3, stride=2, padding=1, groups=4)
         return lambda: conv(torch.empty(2, 16, 10, 14))
 
@@ -23,7 +23,7 @@ def test_a_convolution_by_hand() -> None:
 
 
 def test_attention_is_counted_whole() -> None:
-    def build():  # type: ignore[no-untyped-def]
+    def build():
         attention = nn.MultiheadAttention(8, 2, batch_first=True).eval()
         inputs = torch.empty(1, 5, 8)
         return lambda: attention(inputs, inputs, inputs, need_weights=False)
@@ -32,11 +32,11 @@ def test_attention_is_counted_whole() -> None:
 
 
 def test_deformable_convolution_and_sampling() -> None:
-    def deformable():  # type: ignore[no-untyped-def]
+    def deformable():
         inputs, weight = torch.empty(1, 6, 9, 9), torch.empty(4, 6, 3, 3)
         return lambda: deform_conv2d(inputs, torch.empty(1, 18, 9, 9), weight, padding=1)
 
-    def sampled():  # type: ignore[no-untyped-def]
+    def sampled():
         inputs, grid = torch.empty(1, 6, 9, 9), torch.empty(1, 5, 7, 2)
         return lambda: F.grid_sample(inputs, grid, align_corners=False)
 

@@ -106,7 +106,7 @@ def test_the_decoding_inside_is_the_modules(checkpoint: Callable[[str], Path], p
     trained = load_trained(checkpoint(paper))
     fullest = load(f"lightning_modules.{paper}.export:exportables")(trained.module)[0]
     batch = crops(64, 96)
-    expected = last_stage(trained.module.predict(batch)).keypoints[:, 0]  # type: ignore[operator]
+    expected = last_stage(trained.module.predict(batch)).keypoints[:, 0]
     torch.testing.assert_close(fullest.module(batch.images)[0], expected, rtol=1e-5, atol=1e-4)
 
 

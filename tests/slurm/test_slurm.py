@@ -78,7 +78,7 @@ class Cluster:
 
     def await_(self, what: str, holds: object, name: str) -> None:
         end = time.monotonic() + PATIENCE
-        while not holds():  # type: ignore[operator]
+        while not holds():
             assert time.monotonic() < end, f"not within {PATIENCE:.0f} s: {what}\n{self.log(name)}"
             time.sleep(0.5)
 
@@ -157,4 +157,4 @@ def test_a_run_that_is_preempted_twice_ends_as_if_it_had_not_been(
     assert len(ids) == 1, "one W&B run over all its parts"
     steps = re.findall(r"interrupted by (\w+) at step (\d+)", log)
     seen = ", ".join(f"{name} at step {step}" for name, step in steps)
-    record_property("seen", f"{seen}; requeued twice; 18 steps; weights, losses and figures equal")  # type: ignore[operator]
+    record_property("seen", f"{seen}; requeued twice; 18 steps; weights, losses and figures equal")

@@ -39,7 +39,7 @@ def actor(heading: float = 0.0, x: float = SIZE / 2, height: float = 100.0, pose
 
 def perform(*actors: Actor, stage: Stage = STAGE) -> tuple[np.ndarray, list[Person]]:
     canvas = Canvas(np.full((2 * SIZE, 2 * SIZE, 3), 160, np.uint8), stage.light)
-    people = play(canvas, stage, list(actors), rng=NoObstacles())  # type: ignore[arg-type]
+    people = play(canvas, stage, list(actors), rng=NoObstacles())
     return canvas.picture(), people
 
 
@@ -226,7 +226,7 @@ def test_a_crowd_is_one_region_behind_the_people() -> None:
     canvas = Canvas(np.full((2 * SIZE, 2 * SIZE, 3), 160, np.uint8), STAGE.light)
     paint_crowd(np.random.default_rng(1), canvas, STAGE, horizon=90.0)
     alone = canvas.owner[::2, ::2] >> 6 == CROWD
-    people = play(canvas, STAGE, [actor()], NoObstacles())  # type: ignore[arg-type]
+    people = play(canvas, STAGE, [actor()], NoObstacles())
     assert [person.is_crowd for person in people] == [False, True]
     crowd = people[1]
     assert not crowd.visibility.any()

@@ -43,7 +43,7 @@ def test_ahead_raises_in_place_and_stops_with_its_consumer() -> None:
     threads = threading.active_count()
     stream = ahead(produce(None), 2)
     assert next(stream) == 0
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert closed.is_set()
     assert threading.active_count() == threads
 

@@ -49,7 +49,7 @@ def evaluated(trained: Trained) -> list[dict]:
     suppress = getattr(trained.module, "suppress", None)
     evaluator = CocoKeypointEvaluator(data.val_annotation_file, skeleton=trained.skeleton, suppress=suppress)
     for batch in data.val_dataloader():
-        evaluator.update(last_stage(trained.module.predict(data.on_after_batch_transfer(batch, 0))))  # type: ignore[operator]
+        evaluator.update(last_stage(trained.module.predict(data.on_after_batch_transfer(batch, 0))))
     return evaluator.results()
 
 

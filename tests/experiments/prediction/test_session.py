@@ -75,7 +75,7 @@ def test_reading_and_writing_go_on_while_the_model_computes(
     monkeypatch.setattr(session, "read_pictures", lambda *given, **options: both.read(count))
     monkeypatch.setattr(session, "count_pictures", lambda *given: count)
     monkeypatch.setattr(session, "plan_streams", lambda *given: Streams(streams, 1))
-    outcome = session.run(both, [VIDEO], None, both, batch_size=batch_size)  # type: ignore[arg-type]
+    outcome = session.run(both, [VIDEO], None, both, batch_size=batch_size)
     assert (outcome.images, outcome.people, outcome.faults) == (count, count, [])
     first, last = (session.DEPTH + 2 * streams * batch_size, -session.DEPTH - 2 * streams * batch_size)
     for stage, spans in (("read", both.spans["read"][first:]), ("write", both.spans["write"][:last])):

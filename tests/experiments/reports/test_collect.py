@@ -46,8 +46,8 @@ def store(toy_table: Any, tmp_path: Path):
         os.utime(folder / "result.json", (count, count))
         return folder
 
-    add.collect = lambda **keep: collect(find_table("toy", "1"), tmp_path / "runs", **keep)  # type: ignore[attr-defined]
-    add.root = tmp_path / "runs"  # type: ignore[attr-defined]
+    add.collect = lambda **keep: collect(find_table("toy", "1"), tmp_path / "runs", **keep)
+    add.root = tmp_path / "runs"
     return add
 
 

@@ -70,7 +70,7 @@ def small_config(**changes: object) -> Config:
             "heatmap_channels": 16,
             "max_positives": 12,
             **changes,
-        }  # type: ignore[arg-type]
+        }
     )
 
 

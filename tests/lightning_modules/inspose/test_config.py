@@ -29,6 +29,6 @@ def test_the_defaults_are_the_papers_final_model() -> None:
 )
 def test_impossible_values_name_the_key_and_what_is_possible(key: str, value: object, hint: str) -> None:
     with pytest.raises(ValueError, match=hint) as caught:
-        Config(**{key: value}).validate()  # type: ignore[arg-type]
+        Config(**{key: value}).validate()
     assert f"model.{key}={value}" in str(caught.value)
     assert "\n" not in str(caught.value)

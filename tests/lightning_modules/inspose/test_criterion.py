@@ -134,8 +134,8 @@ def test_what_lies_in_padding_changes_nothing(make_batch: Make, stride: int) -> 
         torch.where(inside, output.class_logits, other.class_logits),
         torch.where(inside[:, None], output.parameters, other.parameters),
         torch.where(grown, output.kp_features_s8, other.kp_features_s8),
-        torch.where(grown, output.disk_offsets_s8, other.disk_offsets_s8),  # type: ignore[arg-type]
-        torch.where(cells[:, None], output.heatmap_s8, other.heatmap_s8),  # type: ignore[arg-type]
+        torch.where(grown, output.disk_offsets_s8, other.disk_offsets_s8),
+        torch.where(cells[:, None], output.heatmap_s8, other.heatmap_s8),
         None,
     )
     criterion, targets = Criterion(config, SHAPE), encode_targets(batch, config)

@@ -71,7 +71,7 @@ def test_candidates_equal_a_loop_over_them(make_batch: Make) -> None:
                 inside = maps[k, : -(-height // 8), : -(-width // 8)]
                 peak = int(inside.argmax())
                 y, x = divmod(peak, inside.shape[1])
-                dx, dy = output.disk_offsets_s8[b, 2 * k : 2 * k + 2, y, x].tolist()  # type: ignore[index]
+                dx, dy = output.disk_offsets_s8[b, 2 * k : 2 * k + 2, y, x].tolist()
                 score = inside.flatten().softmax(0)[peak].item()
                 expected = [(x + dx) * 8 * 0.5 - 1, (y + dy) * 8 * 0.5 + 2, score]
                 assert found.keypoints[b, q, k].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)

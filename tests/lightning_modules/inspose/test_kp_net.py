@@ -10,7 +10,7 @@ def test_parameter_counts_are_the_papers(depth: int, published: int) -> None:
     assert KPNetShape(8, depth, 17).num_parameters == published
 
 
-def by_loop(features, parameters, locations, scales, shape):  # type: ignore[no-untyped-def]
+def by_loop(features, parameters, locations, scales, shape):
     """One instance at a time: coordinates built, 1×1 convolutions with weights cut from the flat vector."""
     height, width = features.shape[-2:]
     maps = features.new_zeros(*parameters.shape[:2], shape.num_keypoints, height, width)

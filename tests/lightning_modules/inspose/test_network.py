@@ -25,9 +25,9 @@ def test_parameters_of_the_papers_model() -> None:
     assert count(network.class_head) == 2_361_344 + 2_305
     assert count(network.parameter_head) == 721_465
     assert count(network.keypoint_features) == 747_536
-    assert count(network.disk_head) == 1_259_042  # type: ignore[arg-type]
-    assert count(network.heatmap_head) == 1_219_857  # type: ignore[arg-type]
-    assert count(network) - count(network.heatmap_head) == 34_829_740  # type: ignore[arg-type]
+    assert count(network.disk_head) == 1_259_042
+    assert count(network.heatmap_head) == 1_219_857
+    assert count(network) - count(network.heatmap_head) == 34_829_740
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_the_mirror_image_of_symmetric_predictions_is_those_predictions(make_bat
     batch = make_batch(height=64, width=96, input_hw=[(64, 96), (48, 64)])
     config = Config(flip_test=True, nms=Nms.hard, nms_threshold=1.0, disk_offset=False)
     swap = list(COCO.flip_permutation)
-    found = predict(Symmetric(), batch, config, COCO.flip_permutation)  # type: ignore[arg-type]
+    found = predict(Symmetric(), batch, config, COCO.flip_permutation)
     assert found.is_valid.tolist() == [[True, True]] * 2
     left, right = COCO.joints.index("left_wrist"), COCO.joints.index("right_wrist")
     assert found.keypoints[:, 0, [left, right], 0].tolist() == [[92.0, 4.0], [60.0, 4.0]]

@@ -23,7 +23,7 @@ def test_radius_is_symmetric_and_grows() -> None:
     assert (gaussian_radius(2 * width, 2 * height, 0.9) > gaussian_radius(width, height, 0.9)).all()
 
 
-def by_loop(centers, radii, is_drawn, map_hw):  # type: ignore[no-untyped-def]
+def by_loop(centers, radii, is_drawn, map_hw):
     batch, persons, keypoints = is_drawn.shape
     maps = torch.zeros(batch, keypoints, *map_hw, dtype=torch.float64)
     for b in range(batch):

@@ -41,7 +41,7 @@ def trainer(**values: float) -> SimpleNamespace:
 def test_optimizers_leave_frozen_parameters_out(name: OptimizerName) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 4))
     model[0].weight.requires_grad_(False)
-    built = build_optimizer(model.parameters(), OptimizerConfig(name=name, weight_decay=0.3), trainer())  # type: ignore[arg-type]
+    built = build_optimizer(model.parameters(), OptimizerConfig(name=name, weight_decay=0.3), trainer())
     (group,) = built["optimizer"].param_groups
     assert len(group["params"]) == 3
     assert group["weight_decay"] == 0.3
@@ -50,7 +50,7 @@ def test_optimizers_leave_frozen_parameters_out(name: OptimizerName) -> None:
 
 def test_epochs_are_counted_in_optimizer_steps() -> None:
     parameter = torch.nn.Parameter(torch.zeros(1))
-    built = build_optimizer([parameter], OptimizerConfig(lr=2.0, milestones=[1]), trainer())  # type: ignore[arg-type]
+    built = build_optimizer([parameter], OptimizerConfig(lr=2.0, milestones=[1]), trainer())
     scheduler, rates = built["lr_scheduler"]["scheduler"], []
     for _ in range(12):  # an epoch is ceil(21 / 2) = 11 steps
         rates.append(scheduler.get_last_lr()[0])
@@ -63,10 +63,10 @@ def test_epochs_are_counted_in_optimizer_steps() -> None:
 def test_groups_keep_their_own_rate_and_nothing_to_train_is_told() -> None:
     weight, offset, frozen = (torch.nn.Parameter(torch.zeros(1), requires_grad=flag) for flag in (True, True, False))
     groups = [{"params": [weight]}, {"params": [offset], "lr": 0.5}, {"params": [frozen]}]
-    built = build_optimizer(groups, OptimizerConfig(lr=1.0), trainer())  # type: ignore[arg-type]
+    built = build_optimizer(groups, OptimizerConfig(lr=1.0), trainer())
     assert [group["lr"] for group in built["optimizer"].param_groups] == [1.0, 0.5]
     with pytest.raises(ValueError, match="frozen"):
-        build_optimizer([frozen], OptimizerConfig(), trainer())  # type: ignore[arg-type]
+        build_optimizer([frozen], OptimizerConfig(), trainer())
 
 
 def test_backbone_and_heads_share_out_every_parameter_once() -> None:

@@ -35,7 +35,7 @@ def test_hard_equals_torchvision(seed: int, threshold: float, levels: int) -> No
         assert kept.scores[b][kept.is_valid[b]].tolist() == scores[b, expected].tolist()
 
 
-def soft_by_loop(boxes, scores, method, threshold, sigma, min_score):  # type: ignore[no-untyped-def]
+def soft_by_loop(boxes, scores, method, threshold, sigma, min_score):
     scores, left, found = scores.double().tolist(), list(range(len(scores))), []
     iou = torchvision_iou(boxes.double(), boxes.double())
     left = [i for i in left if scores[i] > min_score]

@@ -82,7 +82,7 @@ def test_people_are_cropped_refined_and_put_back_in_place() -> None:
     keypoints[0, 1] = torch.tensor([20.0, 60.0, 0.5])
     people = People(keypoints, torch.tensor([0.4]), attention)
     refine = PersonRefiner(
-        BrightestPixel(),  # type: ignore[arg-type]
+        BrightestPixel(),
         RefinerConfig(crop_size=[256, 192], flip_test=False),
         sigmas=COCO.sigmas,
         flip_permutation=COCO.flip_permutation,
