@@ -11,7 +11,7 @@ import albumentations as A
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.config import AugmentationConfig, DataConfig, Resize, Spread
+from datamodules.config import AugmentationConfig, DataConfig, Resize, Spread, WarpPlace
 from datamodules.geometry import (
     Matrix,
     clip_boxes,
@@ -42,8 +42,9 @@ class Warp(A.DualTransform):
     """Resizes, mirrors, scales, rotates and shifts a photograph by one composed affine map, resampled once.
 
     Targets: ``image`` u8 [H, W, 3]; ``matrix`` f64 [2, 3], to which the map is appended; ``mirrored`` bool, which it
-    toggles. What else belongs to the photograph follows from these two: points by ``geometry.map_points``, people by
-    ``warp_people``. (albumentations' own keypoints mirror to W - 1 - x and lose their sides, so they are not used.)
+    toggles; ``hw``, which becomes the input's height and width. What else belongs to the photograph follows from these:
+    points by ``geometry.map_points``, people by ``warp_people``. (albumentations' own keypoints mirror to W - 1 - x and
+    lose their sides, so they are not used.)
 
     Random numbers come from albumentations' generators: ``Compose.set_random_seed`` repeats a draw.
 
@@ -52,6 +53,7 @@ class Warp(A.DualTransform):
             and ``crop`` as ``letterbox``, so that nothing is cut off.
         augmentation: what is drawn; ``color`` is not read here.
         fill: u8 RGB of what lies outside the photograph.
+        place: where pixels are resampled; on the ``device``, ``image`` stays the photograph and ``matrix`` says how.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Warp(A.DualTransform):
         train_size: tuple[int, int] | None,
         augmentation: AugmentationConfig,
         fill: tuple[int, int, int],
+        place: WarpPlace = WarpPlace.worker,
     ) -> None:
         super().__init__(p=1.0)
         self.resize = resize
@@ -70,10 +73,16 @@ class Warp(A.DualTransform):
         self.train_size = train_size
         self.augmentation = augmentation
         self.fill = fill
+        self.resample = warp_image if place is WarpPlace.worker else _left_to_the_device
 
     @property
     def targets(self) -> dict[str, Any]:
-        return {"image": self.apply, "matrix": self.apply_to_matrix, "mirrored": self.apply_to_mirrored}
+        return {
+            "image": self.apply,
+            "matrix": self.apply_to_matrix,
+            "mirrored": self.apply_to_mirrored,
+            "hw": self.apply_to_hw,
+        }
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         height, width = params["shape"][:2]
@@ -82,13 +91,16 @@ class Warp(A.DualTransform):
         return {"warp": self._draw(frame, height, width, mirror), "input_hw": frame.hw, "mirror": mirror}
 
     def apply(self, img: NDArray, warp: Matrix, input_hw: tuple[int, int], **params: Any) -> NDArray:
-        return warp_image(img, warp, input_hw, self.fill)
+        return self.resample(img, warp, input_hw, self.fill)
 
     def apply_to_matrix(self, matrix: Matrix, warp: Matrix, **params: Any) -> Matrix:
         return compose(matrix, warp)
 
     def apply_to_mirrored(self, mirrored: bool, mirror: bool, **params: Any) -> bool:
         return mirrored != mirror
+
+    def apply_to_hw(self, hw: tuple[int, int], input_hw: tuple[int, int], **params: Any) -> tuple[int, int]:
+        return input_hw
 
     def _frame(self, height: int, width: int) -> Frame:
         if self.resize is Resize.crop and self.train_size is not None:
@@ -136,8 +148,13 @@ class Warp(A.DualTransform):
         return min(max(self.py_random.gauss(0.0, largest), -2 * largest), 2 * largest)
 
 
+def _left_to_the_device(image: NDArray, matrix: Matrix, hw: tuple[int, int], fill: tuple[int, ...]) -> NDArray:
+    return image
+
+
 def build_pipeline(config: DataConfig, *, train: bool) -> A.Compose:
-    """The pipeline of the whole-image view: ``pipeline(**start(image))`` gives ``image``, ``matrix``, ``mirrored``.
+    """The pipeline of the whole-image view: ``pipeline(**start(image))`` gives ``image``, ``matrix``, ``mirrored``,
+    ``hw``.
 
     In training colour is drawn first, on the photograph, then ``Warp``; in evaluation nothing is random.
     """
@@ -149,13 +166,14 @@ def build_pipeline(config: DataConfig, *, train: bool) -> A.Compose:
         train_size=(config.train_size[0], config.train_size[-1]) if train else None,
         augmentation=drawn,
         fill=fill_color(config.mean),
+        place=config.warp,
     )
     return A.Compose([*color_transforms(drawn.color), warp])
 
 
 def start(image: NDArray[np.uint8]) -> dict[str, Any]:
     """The targets of a pipeline before it begins."""
-    return {"image": image, "matrix": identity(), "mirrored": False}
+    return {"image": image, "matrix": identity(), "mirrored": False, "hw": image.shape[:2]}
 
 
 def color_transforms(strength: float) -> list[A.BasicTransform]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import pytorch_lightning as pl
@@ -12,15 +12,27 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
+from datamodules.augmentation import fill_color
 from datamodules.collate import Collate
-from datamodules.config import DataConfig, Resize, View
+from datamodules.config import DataConfig, Resize, View, WarpPlace
 from datamodules.contracts import PoseBatch
+from datamodules.device_warp import UnwarpedBatch, is_inside, warp_batch
 from datamodules.host_memory import keep_freed_memory
 from datamodules.image_dataset import ImageDataset
 from datamodules.sampler import EpochSampler
 from datamodules.selection import annotation_file, count_faults, training_annotations, validation_annotations
 from datamodules.skeleton import Skeleton
 from datamodules.views import build_dataset
+
+
+class Colors(NamedTuple):
+    """f32 [3] each, RGB."""
+
+    mean: Tensor
+    """Of images in [0, 1]."""
+    std: Tensor
+    fill: Tensor
+    """Of what lies outside a photograph, in [0, 255]."""
 
 
 class CocoDataModule(pl.LightningDataModule):
@@ -43,7 +55,7 @@ class CocoDataModule(pl.LightningDataModule):
         self.seed = seed
         self.train_set: ImageDataset | None = None
         self.val_set: ImageDataset | None = None
-        self._statistics: dict[torch.device, tuple[Tensor, Tensor]] = {}
+        self._colors_on: dict[torch.device, Colors] = {}
 
     @property
     def root(self) -> Path:
@@ -146,21 +158,29 @@ class CocoDataModule(pl.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Any]:
         return self.val_dataloader()
 
-    def on_after_batch_transfer(self, batch: PoseBatch, dataloader_idx: int) -> PoseBatch:
-        """Normalise on the device: u8 -> f32, ``(x / 255 - mean) / std``, exactly 0 on padding."""
+    def on_after_batch_transfer(self, batch: PoseBatch | UnwarpedBatch, dataloader_idx: int) -> PoseBatch:
+        """Warp on the device where the workers did not, and normalise there: u8 -> f32, ``(x / 255 - mean) / std``,
+        exactly 0 on padding.
+        """
+        if isinstance(batch, UnwarpedBatch):
+            batch = warp_batch(batch, self._colors(batch.batch.images.device).fill)
         if batch.images.is_floating_point():
             return batch
-        device = batch.images.device
-        if device not in self._statistics:
-            mean, std = (torch.tensor(values, device=device) for values in (self.config.mean, self.config.std))
-            self._statistics[device] = (mean, std)
-        return batch._replace(images=normalize(batch.images, batch.meta.input_hw, *self._statistics[device]))
+        colors = self._colors(batch.images.device)
+        return batch._replace(images=normalize(batch.images, batch.meta.input_hw, colors.mean, colors.std))
+
+    def _colors(self, device: torch.device) -> Colors:
+        if device not in self._colors_on:
+            values = (self.config.mean, self.config.std, [float(value) for value in fill_color(self.config.mean)])
+            self._colors_on[device] = Colors(*(torch.tensor(value, device=device) for value in values))
+        return self._colors_on[device]
 
     def _loader(self, dataset: ImageDataset, **options: Any) -> DataLoader[Any]:
         workers = self.config.num_workers
+        collate = Collate(self.config.pad_multiple, self._min_size(dataset.train))
         return DataLoader(
             dataset,
-            collate_fn=Collate(self.config.pad_multiple, self._min_size(dataset.train)),
+            collate_fn=collate if self.config.warp is WarpPlace.worker else collate.unwarped,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -188,11 +208,8 @@ def normalize(images: Tensor, input_hw: Tensor, mean: Tensor, std: Tensor) -> Te
 
     ``images`` u8 [B, 3, H, W]; ``input_hw`` i64 [B, 2]; ``mean`` and ``std`` f32 [3], of images in [0, 1].
     """
-    rows = torch.arange(images.shape[2], device=images.device) < input_hw[:, :1]
-    columns = torch.arange(images.shape[3], device=images.device) < input_hw[:, 1:]
-    inside = (rows[:, :, None] & columns[:, None, :])[:, None]
     normalized = (images.float() / 255.0 - mean[:, None, None]) / std[:, None, None]
-    return normalized.masked_fill_(~inside, 0.0)
+    return normalized.masked_fill_(~is_inside(input_hw, images.shape[2], images.shape[3]), 0.0)
 
 
 def start_worker(worker: int) -> None:

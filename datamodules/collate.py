@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import torch
 from torch import Tensor
 
 from datamodules.contracts import Meta, Persons, PoseBatch
+from datamodules.device_warp import UnwarpedBatch, pack
+from datamodules.geometry import Source
 from datamodules.host_memory import empty_for_trainer
 from datamodules.image_dataset import Sample
 
 
 @dataclass(frozen=True)
 class Collate:
-    """Callable: samples -> ``PoseBatch``.
+    """Callable: samples -> ``PoseBatch``; ``unwarped`` where their images are not made yet.
 
     Pictures lie at the top left and are padded to the largest of the batch, rounded up; people to the largest number,
     at least 1. Padding is black, ignored and not real.
@@ -27,22 +30,38 @@ class Collate:
     """Height and width of a batch are at least this: the side of a letterbox."""
 
     def __call__(self, samples: list[Sample]) -> PoseBatch:
-        height = self._padded(max(sample.image.shape[1] for sample in samples))
-        width = self._padded(max(sample.image.shape[2] for sample in samples))
-        quarter = (-(-height // 4), -(-width // 4))
-        people = max(1, *(len(sample.persons.is_real) for sample in samples))
-        masks = [sample.instance_masks for sample in samples if sample.instance_masks is not None]
-        return PoseBatch(
-            images=_stack_images([sample.image for sample in samples], height, width),
-            persons=_collate_persons([sample.persons for sample in samples], people),
-            ignore=_stack([sample.ignore for sample in samples], quarter, True),
-            instance_masks=_stack(masks, (people, *quarter)) if masks else None,
-            meta=Meta(*(torch.stack(values) for values in zip(*(sample.meta for sample in samples), strict=True))),
-        )
+        meta, hw = self._frame(samples)
+        images = _stack_images([cast(Tensor, sample.image) for sample in samples], *hw)
+        return _collate(samples, meta, images, hw)
+
+    def unwarped(self, samples: list[Sample]) -> UnwarpedBatch:
+        """Of samples under ``data.warp=device``."""
+        meta, hw = self._frame(samples)
+        photographs = pack([cast(Source, sample.image) for sample in samples], hw)
+        return UnwarpedBatch(photographs, _collate(samples, meta, torch.empty(len(samples), 3, 0, 0).byte(), hw))
+
+    def _frame(self, samples: list[Sample]) -> tuple[Meta, tuple[int, int]]:
+        """Where the samples come from, and the height and width that all their inputs are padded to."""
+        meta = Meta(*(torch.stack(values) for values in zip(*(sample.meta for sample in samples), strict=True)))
+        height, width = meta.input_hw.amax(dim=0).tolist()
+        return meta, (self._padded(height), self._padded(width))
 
     def _padded(self, side: int) -> int:
         side = max(side, self.min_size)
         return -(-side // self.pad_multiple) * self.pad_multiple
+
+
+def _collate(samples: list[Sample], meta: Meta, images: Tensor, hw: tuple[int, int]) -> PoseBatch:
+    quarter = (-(-hw[0] // 4), -(-hw[1] // 4))
+    people = max(1, *(len(sample.persons.is_real) for sample in samples))
+    masks = [sample.instance_masks for sample in samples if sample.instance_masks is not None]
+    return PoseBatch(
+        images=images,
+        persons=_collate_persons([sample.persons for sample in samples], people),
+        ignore=_stack([sample.ignore for sample in samples], quarter, True),
+        instance_masks=_stack(masks, (people, *quarter)) if masks else None,
+        meta=meta,
+    )
 
 
 def _stack_images(images: list[Tensor], height: int, width: int) -> Tensor:

@@ -29,6 +29,16 @@ class Resize(Enum):
     """Shorter side to ``size``, then a square window of that side: training of bottom-up papers."""
 
 
+class WarpPlace(Enum):
+    """Where a photograph becomes an input."""
+
+    worker = "worker"
+    """In the DataLoader's workers, by OpenCV."""
+    device = "device"
+    """On the device, a batch at once, to the same pixels up to rounding: workers decode, and hand over what is sampled.
+    For a GPU that waits for its workers. Colours are still drawn in the workers."""
+
+
 class OnBadImage(Enum):
     error = "error"
     skip = "skip"
@@ -146,6 +156,8 @@ class DataConfig:
     """Longest side under ``shorter_side``."""
     train_size: List[int] = field(default_factory=lambda: [640, 800])
     """Shorter side in training, uniform in this closed range."""
+    warp: WarpPlace = WarpPlace.worker
+    """Where photographs are resized, turned and cut: in the workers, or on the device."""
     pad_multiple: int = 32
     crop_size: List[int] = field(default_factory=lambda: [256, 192])
     """Height and width of a person crop, and of a training sample of the main-person view."""

@@ -6,6 +6,7 @@ A map is f64 [2, 3]: ``(x, y) -> matrix[:, :2] @ (x, y) + matrix[:, 2]``.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ _AREA_BELOW = 0.5
 
 
 def identity() -> Matrix:
-    return np.eye(2, 3)
+    return np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
 def translation(dx: float, dy: float) -> Matrix:
@@ -38,20 +39,29 @@ def rotation(degrees: float) -> Matrix:
 
 def compose(*matrices: Matrix) -> Matrix:
     """One map that applies ``matrices`` from left to right."""
-    result = identity()
-    for matrix in matrices:
-        result = matrix[:, :2] @ result
-        result[:, 2] += matrix[:, 2]
-    return result
+    a, b, x, c, d, y = 1.0, 0.0, 0.0, 0.0, 1.0, 0.0
+    for matrix in matrices:  # of six numbers: array operations would take longer to begin than this takes
+        (e, f, u), (g, h, v) = matrix.tolist()
+        a, b, x, c, d, y = (
+            e * a + f * c,
+            e * b + f * d,
+            e * x + f * y + u,
+            g * a + h * c,
+            g * b + h * d,
+            g * x + h * y + v,
+        )
+    return np.array([[a, b, x], [c, d, y]])
 
 
 def invert(matrix: Matrix) -> Matrix:
     """Raises:
     ValueError: the map has no inverse.
     """
-    if abs(determinant(matrix)) < 1e-12:
+    (a, b, x), (c, d, y) = matrix.tolist()
+    scale = a * d - b * c
+    if abs(scale) < 1e-12:
         raise ValueError(f"the affine map {matrix.tolist()} has no inverse")
-    return np.linalg.inv(np.vstack([matrix, (0.0, 0.0, 1.0)]))[:2]
+    return np.array([[d, -b, b * y - d * x], [-c, a, c * x - a * y]]) / scale
 
 
 def determinant(matrix: Matrix) -> float:
@@ -93,11 +103,7 @@ def warp_image(image: NDArray, matrix: Matrix, hw: tuple[int, int], fill: tuple[
         if image.shape[:2] != (height, width):
             image = _resize(image, width, height)
         return cv2.flip(image, 1) if frame == "mirrored" else image
-    shrink = math.sqrt(abs(determinant(matrix)))
-    if shrink < _AREA_BELOW:
-        before = image.shape[:2]
-        image = _resize(image, max(1, round(before[1] * shrink)), max(1, round(before[0] * shrink)))
-        matrix = compose(scaling(before[1] / image.shape[1], before[0] / image.shape[0]), matrix)
+    image, matrix = _shrunk(image, matrix)
     # OpenCV's coordinates are pixel indices: half a pixel off on both sides.
     indices = compose(translation(0.5, 0.5), matrix, translation(-0.5, -0.5))
     if image.ndim == 2:
@@ -108,9 +114,57 @@ def warp_image(image: NDArray, matrix: Matrix, hw: tuple[int, int], fill: tuple[
     return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
 
 
+class Source(NamedTuple):
+    """What an input is sampled from, where that is left to the device; see ``source_of``."""
+
+    pixels: NDArray[np.uint8]
+    """[h, w, 3]: the part of a photograph that the input shows, at least one pixel."""
+    to_pixels: Matrix
+    """From the input to ``pixels``, continuous coordinates of both."""
+    is_frame: bool
+    """The photograph fills the input to its border, beyond which its pixels go on; else the fill begins there."""
+
+
+def source_of(image: NDArray[np.uint8], matrix: Matrix, hw: tuple[int, int]) -> Source:
+    """The first half of ``warp_image``: all but the bilinear sampling of an input of ``hw`` pixels.
+
+    Under half size areas are averaged here. Of what is left, the part that the input shows is cut out.
+    """
+    kind = _resize_of_frame(matrix, image.shape[:2], hw)
+    if kind is None:
+        image, matrix = _shrunk(image, matrix)
+    elif _shrinks_areas(image.shape, hw[1], hw[0]):
+        image = _resize(image, hw[1], hw[0])
+        matrix = compose(scaling(-1.0, 1.0), translation(hw[1], 0.0)) if kind == "mirrored" else identity()
+    to_image = invert(matrix)
+    if kind is not None:
+        return Source(image, to_image, True)
+    x0, y0, x1, y1 = map_boxes(to_image, np.array([[0.0, 0.0, hw[1], hw[0]]]))[0].tolist()
+    left, right = _span(x0, x1, image.shape[1])
+    top, bottom = _span(y0, y1, image.shape[0])
+    pixels = image[top:bottom, left:right]
+    if 2 * pixels.size < image.size:  # the rest of the photograph need not be kept
+        pixels = pixels.copy()
+    return Source(pixels, compose(to_image, translation(-left, -top)), False)
+
+
+def _span(low: float, high: float, length: int) -> tuple[int, int]:
+    """Pixels between ``low`` and ``high`` and a neighbour on either side, of ``length``: at least one."""
+    start = min(max(math.floor(low) - 1, 0), length - 1)
+    return start, max(min(math.ceil(high) + 1, length), start + 1)
+
+
 def covers_frame(matrix: Matrix, image_hw: tuple[int, int], hw: tuple[int, int]) -> bool:
     """Whether the map takes a picture of ``image_hw`` exactly onto a frame of ``hw``, mirrored or not."""
     return _resize_of_frame(matrix, image_hw, hw) is not None
+
+
+def covered_cells(matrix: Matrix, image_hw: tuple[int, int], hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """bool [h, w] of ``hw``: the cells whose centre shows a picture of ``image_hw``; ``matrix`` is image -> cells."""
+    (a, b, x), (c, d, y) = invert(matrix).astype(np.float32)
+    across, down = (np.arange(side, dtype=np.float32) + np.float32(0.5) for side in (hw[1], hw[0]))
+    column, row = (down * b + x)[:, None] + across * a, (down * d + y)[:, None] + across * c
+    return (column >= 0) & (column <= image_hw[1]) & (row >= 0) & (row <= image_hw[0])
 
 
 def _resize_of_frame(matrix: Matrix, image_hw: tuple[int, ...], hw: tuple[int, int]) -> str | None:
@@ -124,6 +178,20 @@ def _resize_of_frame(matrix: Matrix, image_hw: tuple[int, ...], hw: tuple[int, i
     return None
 
 
+def _shrunk(image: NDArray, matrix: Matrix) -> tuple[NDArray, Matrix]:
+    """Under half size, ``image`` averaged over areas, and the map from there; else both as they are."""
+    shrink = math.sqrt(abs(determinant(matrix)))
+    if shrink >= _AREA_BELOW:
+        return image, matrix
+    before = image.shape[:2]
+    image = _resize(image, max(1, round(before[1] * shrink)), max(1, round(before[0] * shrink)))
+    return image, compose(scaling(before[1] / image.shape[1], before[0] / image.shape[0]), matrix)
+
+
 def _resize(image: NDArray, width: int, height: int) -> NDArray:
-    shrinks = min(width / image.shape[1], height / image.shape[0]) < _AREA_BELOW
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    is_area = _shrinks_areas(image.shape, width, height)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if is_area else cv2.INTER_LINEAR)
+
+
+def _shrinks_areas(shape: tuple[int, ...], width: int, height: int) -> bool:
+    return min(width / shape[1], height / shape[0]) < _AREA_BELOW

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from datamodules.annotations import Annotations
 from datamodules.augmentation import Frame, Warp, color_transforms, fill_color
 from datamodules.config import DataConfig, View
-from datamodules.image_dataset import ImageDataset, Sample
+from datamodules.image_dataset import ImageDataset, Opened, Sample
 from datamodules.sampler import Draw
 from datamodules.skeleton import Skeleton
 
@@ -57,6 +57,7 @@ class MainPersonWarp(Warp):
             train_size=None,
             augmentation=config.augmentation,
             fill=fill_color(config.mean),
+            place=config.warp,
         )
         self.hw = hw
         self.height = height
@@ -104,10 +105,13 @@ class MainPersonDataset(ImageDataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, key: int | Draw) -> Sample:
+    def _open(self, key: int | Draw) -> Opened:
         index, epoch = key if isinstance(key, tuple) else (key, None)
+        return Opened(index, epoch, *self._read(int(self.numbers[index])))
+
+    def _finish(self, opened: Opened) -> Sample:
+        index, epoch, number, photograph = opened
         self._seed(index, epoch)
-        number, photograph = self._read(int(self.numbers[index]))
         if number != self.numbers[index]:  # unreadable and skipped: someone of the next readable photograph
             index = int(np.searchsorted(self.numbers, number))
         sample = self._sample(number, photograph, main_box=self.annotations.boxes[self.rows[index]])

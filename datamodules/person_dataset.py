@@ -14,8 +14,8 @@ from datamodules.augmentation import Frame, Warp, color_transforms, fill_color, 
 from datamodules.config import AugmentationConfig, DataConfig
 from datamodules.contracts import Meta, Persons
 from datamodules.detections import Boxes, read_detections
-from datamodules.geometry import invert
-from datamodules.image_dataset import ImageDataset, Sample
+from datamodules.geometry import identity, invert
+from datamodules.image_dataset import ImageDataset, Opened, Sample
 from datamodules.sampler import Draw
 from datamodules.skeleton import Skeleton
 
@@ -51,6 +51,7 @@ class PersonWarp(Warp):
             train_size=None,
             augmentation=augmentation,
             fill=fill_color(config.mean),
+            place=config.warp,
         )
         self.hw = (config.crop_size[0], config.crop_size[1])
         self.padding = config.box_padding
@@ -97,6 +98,7 @@ class PersonDataset(ImageDataset):
         self.has_truth = detected is None
         if train and not len(self.rows):
             raise ValueError(f"{annotations.file}: nobody to train on has labelled keypoints; check data.train_split")
+        self.hw = (config.crop_size[0], config.crop_size[1])
         warp = PersonWarp(config, config.augmentation if train else _OFF)
         color = color_transforms(config.augmentation.color) if train else []
         self.pipeline = A.Compose([*color, warp])
@@ -106,19 +108,21 @@ class PersonDataset(ImageDataset):
     def __len__(self) -> int:
         return max(1, len(self.people.image))
 
-    def __getitem__(self, key: int | Draw) -> Sample:
+    def _open(self, key: int | Draw) -> Opened:
         index, epoch = key if isinstance(key, tuple) else (key, None)
         if not len(self.people.image):
-            return self._nobody(index, 0)
-        self._seed(index, epoch)
-        wanted = int(self.people.image[index])
-        number, photograph = self._read(wanted)
+            return Opened(index, epoch, 0, None)
+        return Opened(index, epoch, *self._read(int(self.people.image[index])))
+
+    def _finish(self, opened: Opened) -> Sample:
+        index, epoch, number, photograph = opened
         if photograph is None:
-            return self._nobody(index, wanted)
-        if number != wanted:  # unreadable and skipped: someone of the next readable photograph
+            return self._nobody(index, number)
+        self._seed(index, epoch)
+        if number != self.people.image[index]:  # unreadable and skipped: someone of the next readable photograph
             index = int(np.searchsorted(self.people.image, number)) % len(self)
             number, photograph = self._read(int(self.people.image[index]))
-        assert photograph is not None
+            assert photograph is not None
         return self._person(index, number, photograph)
 
     def _annotated(self) -> Boxes:
@@ -131,11 +135,11 @@ class PersonDataset(ImageDataset):
         drawn = self.pipeline(
             **start(photograph), person_box=box, half_body_boxes=self._half_bodies(keypoints, visibility)
         )
-        image, matrix = drawn["image"], drawn["matrix"]
+        matrix, hw = drawn["matrix"], self.hw
         permutation = self.flip_permutation if drawn["mirrored"] else None
-        person = warp_people(keypoints[None], visibility[None], box[None], area, matrix, image.shape[:2], permutation)
+        person = warp_people(keypoints[None], visibility[None], box[None], area, matrix, hw, permutation)
         return Sample(
-            image=torch.from_numpy(image).permute(2, 0, 1),
+            image=self.present(drawn["image"], matrix, hw),
             persons=Persons(
                 keypoints=torch.from_numpy(person.keypoints),
                 visibility=torch.from_numpy(person.visibility),
@@ -143,7 +147,7 @@ class PersonDataset(ImageDataset):
                 areas=torch.from_numpy(person.areas),
                 is_real=torch.ones(1, dtype=torch.bool),
             ),
-            ignore=torch.zeros(-(-image.shape[0] // 4), -(-image.shape[1] // 4), dtype=torch.bool),
+            ignore=torch.zeros(-(-hw[0] // 4), -(-hw[1] // 4), dtype=torch.bool),
             instance_masks=None,
             meta=self._meta(index, number, invert(matrix), float(self.people.scores[index])),
         )
@@ -172,10 +176,10 @@ class PersonDataset(ImageDataset):
 
     def _nobody(self, index: int, number: int) -> Sample:
         """A black crop under the ids of photograph ``number``."""
-        height, width = self.config.crop_size
+        height, width = self.hw
         joints = len(self.flip_permutation)
         return Sample(
-            image=torch.zeros(3, height, width, dtype=torch.uint8),
+            image=self.present(np.zeros((height, width, 3), np.uint8), identity(), self.hw),
             persons=Persons(
                 keypoints=torch.zeros(1, joints, 2),
                 visibility=torch.zeros(1, joints, dtype=torch.uint8),
@@ -185,7 +189,7 @@ class PersonDataset(ImageDataset):
             ),
             ignore=torch.zeros(-(-height // 4), -(-width // 4), dtype=torch.bool),
             instance_masks=None,
-            meta=self._meta(index, number, np.eye(2, 3), 0.0),
+            meta=self._meta(index, number, identity(), 0.0),
         )
 
     def _meta(self, index: int, number: int, to_original: NDArray[np.float64], score: float) -> Meta:

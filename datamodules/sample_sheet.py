@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from datamodules.annotations import Annotations
 from datamodules.collate import Collate
-from datamodules.config import DataConfig
+from datamodules.config import DataConfig, WarpPlace
 from datamodules.contact_sheet import contact_sheet
 from datamodules.contracts import PoseBatch
 from datamodules.drawing import draw_people, shade
@@ -41,7 +41,7 @@ def sample_sheet(
     twins = [
         build_dataset(
             annotations,
-            replace(config, augmentation=replace(config.augmentation, flip=flip)),
+            replace(config, augmentation=replace(config.augmentation, flip=flip), warp=WarpPlace.worker),
             skeleton,
             train=True,
             seed=seed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import albumentations as A
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from datamodules.augmentation import build_pipeline, start, warp_people
 from datamodules.collate import Collate
-from datamodules.config import AugmentationConfig, DataConfig, Resize, View
+from datamodules.config import AugmentationConfig, DataConfig, Resize, View, WarpPlace
 from datamodules.contracts import Meta, Persons
 from datamodules.geometry import Matrix, invert
 from datamodules.image_dataset import Sample
@@ -24,12 +26,12 @@ class UnlabelledSamples:
     """Callable: a photograph -> one sample of the whole, or one per box where ``config.view`` is of persons.
 
     Args:
-        config: of the run whose evaluation is followed.
+        config: of the run whose evaluation is followed; pixels are warped here, as under ``data.warp=worker``.
         skeleton: gives K.
     """
 
     def __init__(self, config: DataConfig, skeleton: Skeleton) -> None:
-        self.config = config
+        self.config = config = replace(config, warp=WarpPlace.worker)
         self.num_keypoints = skeleton.num_keypoints
         self.takes_boxes = config.view is View.person
         self.pipeline = (

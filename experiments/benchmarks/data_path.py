@@ -10,6 +10,8 @@ operation after the other, keypoints and all, and pixels normalised to floats in
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,12 +20,15 @@ import albumentations as A
 import cv2
 import numpy as np
 import torch
+from pytorch_lightning.utilities import move_data_to_device
+from torch import Tensor
 
 from datamodules.annotations import Annotations, read_annotations
 from datamodules.collate import Collate
-from datamodules.config import AugmentationConfig, DataConfig, Resize, View
+from datamodules.config import AugmentationConfig, DataConfig, Resize, View, WarpPlace
+from datamodules.device_warp import UnwarpedBatch, warp_batch
 from datamodules.host_memory import keep_freed_memory
-from datamodules.image_dataset import ImageDataset
+from datamodules.image_dataset import ImageDataset, Sample
 from datamodules.selection import annotation_file
 from datamodules.skeleton import COCO
 from datamodules.views import build_dataset
@@ -83,9 +88,9 @@ def decode(files: list[Path]) -> None:
         cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), FLAGS)
 
 
-def ours(dataset: ImageDataset, numbers: range, collate: Collate, batch: int) -> None:
+def ours(dataset: ImageDataset, numbers: range, collate: Callable[[list[Sample]], object], batch: int) -> None:
     for start in range(numbers.start, numbers.stop, batch):
-        collate([dataset[number] for number in range(start, min(start + batch, numbers.stop))])
+        collate(dataset.__getitems__(range(start, min(start + batch, numbers.stop))))  # as a DataLoader's worker
 
 
 def one_after_the_other(case: Case) -> A.Compose:
@@ -123,27 +128,67 @@ def _padding(image: torch.Tensor, part: list[torch.Tensor]) -> tuple[int, int, i
     return 0, width - image.shape[2], 0, height - image.shape[1]
 
 
-def measure(case: Case, annotations: Annotations, setting: Setting, most: int) -> Line:
-    dataset = build_dataset(annotations, case.config, COCO, train=case.train)
-    count = min(len(dataset), most)
+def measure(case: Case, annotations: Annotations, setting: Setting, most: int) -> list[Line]:
+    """Two lines: warped in the worker, and left to the device."""
     is_person = case.config.view is View.person
-    numbers = [int(number) for number in dataset.people.image[:count]] if is_person else list(range(count))  # type: ignore[attr-defined]
-    files = [annotations.path(number) for number in numbers]
     collate = Collate(32, case.config.size if case.config.resize is not Resize.shorter_side and not is_person else 0)
+    here, there = (
+        build_dataset(annotations, replace(case.config, warp=place), COCO, train=case.train) for place in WarpPlace
+    )
+    count = min(len(here), most)
+    numbers = [int(number) for number in here.people.image[:count]] if is_person else list(range(count))  # type: ignore[attr-defined]
+    files = [annotations.path(number) for number in numbers]
     runs = {
         "decode": partial(decode, files),
-        "ours": partial(ours, dataset, range(count), collate, case.batch),
-        "naive": partial(naive, dataset, files, numbers, one_after_the_other(case), case.batch),
+        "worker": partial(ours, here, range(count), collate, case.batch),
+        "device": partial(ours, there, range(count), collate.unwarped, case.batch),
+        "naive": partial(naive, here, files, numbers, one_after_the_other(case), case.batch),
     }
-    limit, mine, plain = (value / count for value in setting.race(runs, repeats=3, budget=8.0).values())
-    note = (
-        f"{1e3 / mine:.0f} images/s per core, {CORES} cores {CORES * 1e3 / mine:.0f}; limit: decoding alone; {case.why}"
-    )
-    return Line(f"data, {case.name}", mine, plain, limit=limit, against="limit", asked=ASKED, note=note)
+    times = {name: value / count for name, value in setting.race(runs, repeats=3, budget=8.0).items()}
+
+    def line(which: str, name: str, why: str) -> Line:
+        rate = 1e3 / times[which]
+        note = f"{rate:.0f} images/s per core, {CORES} cores {CORES * rate:.0f}; limit: decoding alone; {why}"
+        limits = {"limit": times["decode"], "against": "limit", "asked": ASKED}
+        return Line(f"data, {name}", times[which], times["naive"], note=note, **limits)  # type: ignore[arg-type]
+
+    return [
+        line("worker", case.name, case.why),
+        line("device", f"{case.name}, warped on the device", "what a worker then does"),
+    ]
+
+
+def one_by_one(batch: UnwarpedBatch) -> Tensor:
+    """Each photograph by itself through ``grid_sample``, into the batch."""
+    photographs = batch.photographs
+    images = torch.zeros(len(photographs.hw), 3, *photographs.padded_hw, device=photographs.pixels.device)
+    at = 0
+    for number, (height, width) in enumerate(photographs.hw.tolist()):
+        pixels = photographs.pixels[at : at + height * width].view(1, height, width, 3).permute(0, 3, 1, 2).float()
+        at += height * width
+        y, x = (torch.arange(side, device=images.device) + 0.5 for side in photographs.padded_hw)
+        cells = torch.stack(torch.broadcast_tensors(x, y[:, None]), dim=-1)
+        matrix = photographs.to_pixels[number]
+        grid = (cells @ matrix[:, :2].T + matrix[:, 2]) * (2 / cells.new_tensor([width, height])) - 1
+        padding = "border" if photographs.is_frame[number] else "zeros"
+        images[number] = torch.nn.functional.grid_sample(pixels, grid[None], padding_mode=padding, align_corners=False)
+    return images.round_().to(torch.uint8)
+
+
+def warping(case: Case, annotations: Annotations, setting: Setting) -> Line:
+    """What the device does for a worker, per sample."""
+    dataset = build_dataset(annotations, replace(case.config, warp=WarpPlace.device), COCO, train=case.train)
+    samples = dataset.__getitems__(range(min(len(dataset), case.batch)))
+    batch: UnwarpedBatch = move_data_to_device(Collate(32).unwarped(samples), torch.device(setting.device))
+    fill = torch.zeros(3, device=setting.device)
+    runs = {"ours": lambda: warp_batch(batch, fill), "one by one": lambda: one_by_one(batch)}
+    mine, single = (value / len(samples) for value in setting.race(runs, repeats=3).values())
+    note = f"batches of {len(samples)}; naive: grid_sample, one photograph after the other, with the host waiting"
+    return Line(f"the device's own warp, {case.name}", mine, single, asked=1.0, note=note)
 
 
 def lines(setting: Setting, cases: tuple[Case, ...] = CASES, most: int = 24) -> list[Line]:
-    """One line per case; on the host whatever the device."""
+    """Two lines per case, on the host whatever the device; on a GPU one more for what it warps itself."""
     host = setting._replace(device="cpu")
     keep_freed_memory()
     threads = cv2.getNumThreads()
@@ -151,15 +196,17 @@ def lines(setting: Setting, cases: tuple[Case, ...] = CASES, most: int = 24) -> 
     try:
         with tempfile.TemporaryDirectory() as folder:
             annotations = photographs(setting, Path(folder), most if setting.data else min(most, 8))
-            return [measure(case, annotations, host, 4 * most if setting.full else most) for case in cases]
+            count = 4 * most if setting.full else most
+            found = [line for case in cases for line in measure(case, annotations, host, count)]
+            return found + [warping(case, annotations, setting) for case in cases if setting.is_gpu]
     finally:
         cv2.setNumThreads(threads)
 
 
 def main() -> None:
-    print(f"{'ms per sample':>24}{'decoding':>10}{'ours':>8}{'naive':>8}{'decoding / ours':>17}")
+    print(f"{'ms per sample':>48}{'decoding':>10}{'ours':>8}{'naive':>8}{'decoding / ours':>17}")
     for line in lines(Setting(data=None)):
-        print(f"{line.name:>24}{line.limit:10.2f}{line.ours:8.2f}{line.naive:8.2f}{line.ratio:17.2f}")
+        print(f"{line.name:>48}{line.limit:10.2f}{line.ours:8.2f}{line.naive:8.2f}{line.ratio:17.2f}")
 
 
 if __name__ == "__main__":

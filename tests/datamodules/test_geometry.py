@@ -106,3 +106,13 @@ def test_colours_are_warped_as_each_alone():
         borderValue=(7, 8, 9),
     )
     np.testing.assert_array_equal(warped, three)
+
+
+def test_covered_cells_have_their_centre_in_the_picture():
+    matrix = g.compose(g.translation(-20, -10), g.rotation(30), g.translation(14, 12))
+    covered = g.covered_cells(matrix, (22, 36), (25, 30))
+    for row, column in np.ndindex(25, 30):
+        x, y = g.map_points(g.invert(matrix), np.array([column + 0.5, row + 0.5]))
+        assert covered[row, column] == (0 <= x <= 36 and 0 <= y <= 22)
+    assert 0.3 < covered.mean() < 0.9
+    assert g.covered_cells(g.identity(), (4, 6), (4, 6)).all()

@@ -193,3 +193,16 @@ def test_no_readable_photograph_at_all(damaged):
         (damaged / f"val2017/{image_id}.png").write_text("")
     with pytest.raises(ImageError, match="not one of 3 photographs can be read"):
         dataset(damaged, train=True, on_bad_image=OnBadImage.skip)[0]
+
+
+def test_samples_fetched_together_are_those_fetched_alone(write_coco, person, monkeypatch):
+    """A batch's photographs are decoded ahead, in parts; draws and pixels stay."""
+    root = write_coco([person(n, image_id=n) for n in (1, 2, 3)], dict.fromkeys((1, 2, 3), (40, 60)))
+    monkeypatch.setattr("datamodules.image_dataset._DECODED_AHEAD", 2)
+    data = dataset(root, train=True, augmentation=AugmentationConfig(rotation=30, color=0.5))
+    keys = [Draw(number, 4) for number in (2, 0, 1)]
+    for together, key in zip(data.__getitems__(keys), keys, strict=True):
+        alone = data[key]
+        assert together.image.equal(alone.image)
+        assert together.meta.to_original.equal(alone.meta.to_original)
+        assert together.persons.keypoints.equal(alone.persons.keypoints)

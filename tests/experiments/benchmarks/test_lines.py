@@ -1,10 +1,12 @@
 """Every benchmark measures what it says, at sizes that take no time, and its forms agree."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from datamodules.config import RenderedConfig
+from datamodules.config import RenderedConfig, WarpPlace
 from datamodules.skeleton import COCO
 from experiments.benchmarks import (
     annotations,
@@ -93,9 +95,24 @@ def test_a_file_of_the_benchmark_is_sound_and_cached(monkeypatch):
 
 def test_the_data_path_runs_on_rendered_people():
     lines = data_path.lines(QUICK, most=2)
-    assert len(lines) == len(data_path.CASES)
+    assert len(lines) == 2 * len(data_path.CASES)
     assert_sound(lines)
     assert all(line.limit < line.ours for line in lines)
+
+
+def test_the_device_warps_what_grid_sample_does(tmp_path):
+    for case in (data_path.CASES[1], data_path.CASES[4]):  # a frame, and a turned crop
+        annotations_ = data_path.photographs(QUICK, tmp_path, 1)
+        dataset = data_path.build_dataset(
+            annotations_, replace(case.config, warp=WarpPlace.device), COCO, train=case.train
+        )
+        batch = data_path.Collate(32).unwarped(dataset.__getitems__([0]))
+        theirs, ours = data_path.one_by_one(batch), data_path.warp_batch(batch, torch.zeros(3)).images
+        height, width = batch.batch.meta.input_hw[0].tolist()
+        apart = (theirs.int() - ours.int())[:, :, :height, :width].abs()
+        assert apart.max() <= 1
+        assert apart.float().mean() < 0.01
+        assert_sound([data_path.warping(case, annotations_, QUICK)])
 
 
 TINY = "model.backbone={name: resnet18, weights: null, frozen_stages: 0}"

@@ -1,0 +1,117 @@
+"""``data.warp=device``: the photographs of a batch in one buffer, and how the device makes its images of them.
+
+Photographs differ in size; padded to the largest they would weigh up to twice what they do, so they travel one after
+the other. Their maps are those of the worker (``geometry.source_of``), and the images agree with the worker's up to
+rounding.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.contracts import PoseBatch
+from datamodules.geometry import Source
+from datamodules.host_memory import empty_for_trainer
+
+_AT_ONCE = 1 << 22
+"""Pixels of a batch that are sampled together: bounds the memory beside the images to half a gigabyte."""
+
+
+class Photographs(NamedTuple):
+    """What the images of a batch are sampled from."""
+
+    pixels: Tensor
+    """u8 [N, 3], RGB: all photographs, row by row, one after the other."""
+    first: Tensor
+    """i64 [B], where in ``pixels`` each begins."""
+    hw: Tensor
+    """i64 [B, 2], height and width of each, at least 1."""
+    to_pixels: Tensor
+    """f32 [B, 2, 3], from the input to the photograph, continuous coordinates."""
+    is_frame: Tensor
+    """bool [B], where the photograph fills its input to the border; see ``Source``."""
+    padded_hw: tuple[int, int]
+    """H, W of the images."""
+
+
+class UnwarpedBatch(NamedTuple):
+    """A batch on its way to the device; ``warp_batch`` makes a ``PoseBatch`` of it."""
+
+    photographs: Photographs
+    batch: PoseBatch
+    """All but the images, which are u8 [B, 3, 0, 0]."""
+
+
+def pack(sources: list[Source], padded_hw: tuple[int, int]) -> Photographs:
+    """``sources`` of B images of ``padded_hw`` pixels, copied once, in a worker into memory that the trainer shares."""
+    hw = torch.tensor([source.pixels.shape[:2] for source in sources])
+    areas = hw.prod(dim=1)
+    pixels = empty_for_trainer((int(areas.sum()), 3), torch.uint8)
+    for part, source in zip(pixels.split(areas.tolist()), sources, strict=True):
+        np.copyto(part.numpy().reshape(source.pixels.shape), source.pixels)
+    return Photographs(
+        pixels=pixels,
+        first=areas.cumsum(0) - areas,
+        hw=hw,
+        to_pixels=torch.from_numpy(np.stack([source.to_pixels for source in sources]).astype(np.float32)),
+        is_frame=torch.tensor([source.is_frame for source in sources]),
+        padded_hw=padded_hw,
+    )
+
+
+def warp_batch(unwarped: UnwarpedBatch, fill: Tensor) -> PoseBatch:
+    """The batch with its images, u8 [B, 3, H, W], on the device that it lies on.
+
+    Args:
+        fill: f32 [3], RGB of what lies outside the photographs; padding beyond ``meta.input_hw`` is 0.
+    """
+    photographs, batch = unwarped
+    height, width = photographs.padded_hw
+    count = max(1, _AT_ONCE // (height * width))
+    starts = range(0, len(photographs.hw), count)
+    parts = [sample(photographs, slice(start, start + count), fill) for start in starts]
+    images = torch.cat(parts).permute(0, 3, 1, 2).contiguous()
+    return batch._replace(images=images.masked_fill_(~is_inside(batch.meta.input_hw, height, width), 0))
+
+
+def sample(photographs: Photographs, part: slice, fill: Tensor) -> Tensor:
+    """The images ``part`` of a batch, u8 [b, H, W, 3]: bilinear at the centres of their pixels, rounded.
+
+    Beyond a photograph lies ``fill``, into which its outermost half pixels fade; beyond one that is a frame, its
+    border goes on.
+    """
+    device = photographs.pixels.device
+    first, matrix = photographs.first[part, None, None], photographs.to_pixels[part, :, :, None, None]
+    sides = photographs.hw[part, :, None, None]
+    y, x = (torch.arange(side, device=device) + 0.5 for side in photographs.padded_hw)
+    is_frame = photographs.is_frame[part, None, None]
+    corners, fractions = [], []
+    for axis, length in ((0, sides[:, 1]), (1, sides[:, 0])):
+        index = matrix[:, axis, 0] * x + matrix[:, axis, 1] * y[:, None] + matrix[:, axis, 2] - 0.5
+        edge = (~is_frame).to(index.dtype)  # a pixel further out all is fill
+        index = index.maximum(-edge).minimum(length - 1 + edge)
+        corners.append(index.floor())
+        fractions.append(index - corners[-1])
+    (column, row), (right, down) = ([value.long() for value in corners], fractions)
+    mixed = torch.zeros(*column.shape, 3, device=device)
+    shown = torch.zeros_like(right)
+    for below, across in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        i, j = row + below, column + across
+        is_pixel = (i >= 0) & (i < sides[:, 0]) & (j >= 0) & (j < sides[:, 1])
+        weight = (down if below else 1 - down) * (right if across else 1 - right) * is_pixel
+        at = torch.where(is_pixel, first + i * sides[:, 1] + j, first)  # outside any will do, at no weight
+        mixed += photographs.pixels[at] * weight[..., None]
+        shown += weight
+    mixed += (1 - shown)[..., None] * fill
+    return mixed.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def is_inside(input_hw: Tensor, height: int, width: int) -> Tensor:
+    """Where images of ``height`` × ``width`` are no padding: bool [B, 1, height, width]; ``input_hw`` i64 [B, 2]."""
+    rows = torch.arange(height, device=input_hw.device) < input_hw[:, :1]
+    columns = torch.arange(width, device=input_hw.device) < input_hw[:, 1:]
+    return (rows[:, :, None] & columns[:, None, :])[:, None]
