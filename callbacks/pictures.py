@@ -29,7 +29,8 @@ class Pictures(pl.Callback):
         directory: of the files; made when the first is written.
         count: images per sheet; 0 turns the callback off.
         relative_score: people who score less than this times the image's best are not drawn, so that the sheet is as
-            readable early in training as late.
+            readable early in training as late. Scores above 1 are sums, which grow with the number of joints: then the
+            means of the joints that were found are compared.
     """
 
     def __init__(self, directory: Path, count: int, relative_score: float = 0.5) -> None:
@@ -111,7 +112,13 @@ def draw_predictions(
 ) -> np.ndarray:
     """The predicted people of sample ``row``, brought from the photograph back to the network's input."""
     scores = predictions.scores[row].float().masked_fill(~predictions.is_valid[row], -1.0)
-    chosen = predictions.is_valid[row] & (scores >= relative_score * scores.max()) if len(scores) else scores.bool()
+    compared = scores
+    if (scores > 1).any():
+        joints = predictions.keypoints[row, ..., 2].float()
+        compared = joints.sum(dim=-1) / (joints > 0).sum(dim=-1).clamp_min(1)
+    chosen = predictions.is_valid[row]
+    if chosen.any():
+        chosen = chosen & (compared >= relative_score * compared[chosen].max())
     people = predictions.keypoints[row][chosen].detach().double().cpu().numpy()
     to_original = batch.meta.to_original[row].double().cpu().numpy()
     linear, offset = to_original[:, :2], to_original[:, 2]

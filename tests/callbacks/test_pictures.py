@@ -84,6 +84,24 @@ def test_people_far_below_the_best_are_left_out(batch: PoseBatch) -> None:
     assert np.array_equal(draw_predictions(image, batch, none, 1, COCO, 0.5), image)
 
 
+def test_sums_do_not_hide_people_of_few_joints(batch: PoseBatch) -> None:
+    image = to_uint8(batch, 1, MEAN, STD)
+    whole = predict_truth(batch)
+    few = whole.keypoints.flip(-2).clone()
+    few[..., 4:, :] = 0
+    both = Predictions(
+        keypoints=torch.cat([whole.keypoints, few], 1),
+        scores=torch.tensor([[200.0, 11.0], [200.0, 11.0]]),
+        is_valid=whole.is_valid.expand(2, 2),
+        sample_id=whole.sample_id,
+        image_id=whole.image_id,
+    )
+    one = both._replace(is_valid=torch.tensor([[True, False], [True, False]]))
+    assert not np.array_equal(
+        draw_predictions(image, batch, both, 1, COCO, 0.5), draw_predictions(image, batch, one, 1, COCO, 0.5)
+    )
+
+
 def test_a_small_image_is_enlarged_with_its_people(batch: PoseBatch) -> None:
     image = enlarge(to_uint8(batch, 1, MEAN, STD))
     assert image.shape == (240, 320, 3)
