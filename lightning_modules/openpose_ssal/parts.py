@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -96,17 +97,18 @@ def keypoints_to_parts(keypoints: Tensor, visibility: Tensor, parts: Parts) -> t
 
     The neck is the mean of both shoulders.
     """
-    index = torch.tensor(parts.keypoints, device=keypoints.device)
-    found = keypoints[:, :, index]
-    labelled = (visibility > 0)[:, :, index]
-    if parts.shoulders is None:
-        return found, labelled
-    shoulders = torch.tensor(parts.shoulders, device=keypoints.device)
-    # choice: one shoulder alone makes no neck, as in the CMU pipeline.
-    neck = keypoints[:, :, shoulders].mean(2, keepdim=True)
-    has_neck = (visibility[:, :, shoulders] > 0).all(2, keepdim=True)
-    is_neck = index < 0
-    return torch.where(is_neck[:, None], neck, found), torch.where(is_neck, has_neck, labelled)
+    labelled = visibility > 0
+    if parts.shoulders is not None:
+        # choice: one shoulder alone makes no neck, as in the CMU pipeline. It stands last, where index -1 finds it.
+        neck = at(keypoints, parts.shoulders).mean(2, keepdim=True)
+        has_neck = at(labelled, parts.shoulders).all(2, keepdim=True)
+        keypoints, labelled = torch.cat([keypoints, neck], dim=2), torch.cat([labelled, has_neck], dim=2)
+    return at(keypoints, parts.keypoints), at(labelled, parts.keypoints)
+
+
+def at(values: Tensor, places: Sequence[int]) -> Tensor:
+    """[B, P, n, …] at fixed ``places`` of its third dimension; an index tensor would make the host wait for a copy."""
+    return torch.stack([values[:, :, place] for place in places], dim=2)
 
 
 def parts_to_keypoints(parts_found: Tensor, parts: Parts, num_keypoints: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datamodules.contracts import PoseBatch
 from lightning_modules.openpose_ssal.config import Config, PafOverlap
-from lightning_modules.openpose_ssal.parts import Parts, keypoints_to_parts
+from lightning_modules.openpose_ssal.parts import Parts, at, keypoints_to_parts
 from losses.spatial_attention import segment_gaussian
 
 _IGNORE_STRIDE = 4
@@ -55,9 +55,9 @@ def encode_targets(batch: PoseBatch, parts: Parts, config: Config) -> Targets:
     labelled = labelled & batch.persons.is_real[..., None]
     x = (torch.arange(width, device=points.device) + 0.5) * cell
     y = (torch.arange(height, device=points.device) + 0.5) * cell
-    limbs = torch.tensor(parts.limbs, device=points.device)
-    start, end = points[:, :, limbs[:, 0]], points[:, :, limbs[:, 1]]
-    complete = labelled[:, :, limbs[:, 0]] & labelled[:, :, limbs[:, 1]]
+    first, second = zip(*parts.limbs, strict=True)
+    start, end = at(points, first), at(points, second)
+    complete = at(labelled, first) & at(labelled, second)
     scale = cell / _REFERENCE_CELL  # choice: widths grow with the cell; 7 px would leave cells of 16 px without a peak
     pafs, on_limb = affinity_fields(
         x, y, start, end, complete, config.paf_half_width * scale, config.paf_overlap is PafOverlap.average

@@ -133,3 +133,15 @@ def test_ignored_cells_are_not_learnt():
     batch = random_batch(1, batch=1)._replace(ignore=ignore)
     learnt = encode_targets(batch, PARTS, config()).learnt
     assert (~learnt).nonzero().tolist() == [[0, 0, 1, 2]]
+
+
+def test_nothing_is_copied_from_the_host(monkeypatch):
+    """A tensor made of Python numbers is a copy that a GPU's host waits for, in every step."""
+    batch = random_batch(0)
+
+    def refuse(*_, **__):
+        raise AssertionError("a tensor out of host memory")
+
+    for name in ("tensor", "as_tensor", "from_numpy"):
+        monkeypatch.setattr(torch, name, refuse)
+    encode_targets(batch, PARTS, config())
