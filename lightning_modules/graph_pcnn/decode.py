@@ -28,11 +28,10 @@ class Pose(NamedTuple):
 def mirror_points(position: Tensor, width: int, flip_permutation: Tensor) -> Tensor:
     """Points f32 [B, K, ..., 2] of an image -> the same places in its mirror image, left and right swapped.
 
-    Index u goes to ``width`` - u, clamped to the map.
+    Index u goes to ``width`` - u: the first column's places lie beyond the mirror image's map, by up to a cell.
     """
     swapped = position[:, flip_permutation]
-    x = (width - swapped[..., 0]).clamp(0, width - 1)
-    return torch.stack([x, swapped[..., 1]], dim=-1)
+    return torch.stack([width - swapped[..., 0], swapped[..., 1]], dim=-1)
 
 
 def mirror_offsets(offset: Tensor, flip_permutation: Tensor) -> Tensor:

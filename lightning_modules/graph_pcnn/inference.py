@@ -43,8 +43,11 @@ class PoseEstimator:
         heat = heat_at(heatmap, position[:, :, None])
         offset = self._refine(network, output.localization_s4, position, heat)
         if self.flip:
-            there = mirror_points(position, heatmap.shape[-1], permutation)
-            answer = self._refine(network, mirrored.localization_s4, there, heat[:, permutation])
+            width = heatmap.shape[-1]
+            there = mirror_points(position, width, permutation)
+            inside = there[..., 0].clamp(max=width - 1)  # beyond the map there are no features
+            asked = torch.stack([inside, there[..., 1]], dim=-1)
+            answer = self._refine(network, mirrored.localization_s4, asked, heat[:, permutation]) + asked - there
             offset = (offset + mirror_offsets(answer, permutation)) / 2  # choice: the paper flips heatmaps only
         return Pose(position, position + offset, score)  # Eq. 5
 

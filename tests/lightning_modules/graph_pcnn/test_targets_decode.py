@@ -7,8 +7,9 @@ from datamodules.contracts import Meta, Persons, PoseBatch
 from datamodules.skeleton import COCO
 from lightning_modules.graph_pcnn.config import Config, GaussianCenter, Refinement
 from lightning_modules.graph_pcnn.decode import mirror_offsets, mirror_points, to_predictions
+from lightning_modules.graph_pcnn.graph_refinement import Refined
 from lightning_modules.graph_pcnn.inference import PoseEstimator
-from lightning_modules.graph_pcnn.network import Network
+from lightning_modules.graph_pcnn.network import Network, Output
 from lightning_modules.graph_pcnn.targets import encode_targets
 from lightning_modules.shared.config import BackboneConfig
 from lightning_modules.shared.peaks import quarter_peaks
@@ -139,6 +140,32 @@ def test_a_mirrored_image_gives_mirrored_coordinates():
     assert ((plain.stage2 - plain.stage1) * inside).abs().max() > 0.1
     alone = PoseEstimator(small_config(reliable_heat=0.0, flip_test=False), COCO)
     assert (alone(network, images).stage2 - plain.stage2).abs().max() > 0.1
+
+
+class Oracle:
+    """Its heatmaps peak at ``truth`` [1, 17, 2], mirrored where the left half is dark; there it moves points too."""
+
+    def __init__(self, truth):
+        self.truth = truth
+
+    def __call__(self, images):
+        width, height = images.shape[3] // 4, images.shape[2] // 4
+        truth = self.truth if images[0, 0, 0, 0] else mirror_points(self.truth, width, PERMUTATION)
+        across, down = (torch.arange(size) - truth[..., axis, None] for axis, size in ((0, width), (1, height)))
+        return Output(torch.exp(-(across[:, :, None] ** 2 + down[..., None] ** 2) / 2), truth[:, :, None])
+
+    def refine(self, truth, position, heat, is_reliable):
+        return Refined(position, truth - position)
+
+
+def test_the_mirror_image_tells_the_truth_about_the_first_column_too():
+    truth = torch.rand(1, 17, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([11.0, 15.0])
+    truth[0, :7, 0] = torch.linspace(0, 0.9, 7)
+    images = torch.zeros(1, 3, 64, 48)
+    images[..., :24] = 1.0
+    pose = PoseEstimator(small_config(), COCO)(Oracle(truth), images)
+    assert (pose.stage1 - truth).abs().max() > 0.2
+    torch.testing.assert_close(pose.stage2, truth, atol=1e-5, rtol=0)
 
 
 def test_a_crop_is_estimated_as_in_its_batch():
