@@ -20,6 +20,10 @@ class BatchPlan(NamedTuple):
         """Optimizer steps that see as many samples as ``recipe_steps`` of the recipe's batch; at least one."""
         return max(1, round(recipe_steps / self.lr_factor))
 
+    def max_steps(self, limit: int, recipe: OptimizerConfig) -> int:
+        """``trainer.max_steps`` at this batch, where the recipe's schedule counts steps; -1 stays no limit."""
+        return self.steps(limit) if limit > 0 and recipe.unit is ScheduleUnit.step else limit
+
     def optimizer(self, recipe: OptimizerConfig) -> OptimizerConfig:
         """The recipe at this batch: its rate scaled linearly, and milestones in steps moved to the same samples."""
         milestones = recipe.milestones

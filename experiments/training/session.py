@@ -33,7 +33,6 @@ from experiments.training.batch_plan import BatchPlan, describe, plan_batches
 from experiments.training.run_directory import RunDirectory
 from experiments.training.trainer import build_trainer
 from lightning_modules.papers import PAPERS, load
-from lightning_modules.shared.config import ScheduleUnit
 
 
 class Outcome(NamedTuple):
@@ -83,8 +82,7 @@ class Session:
             accumulate=config.trainer.accumulate,
         )
         self.trainer.accumulate_grad_batches = self.plan.accumulate
-        if config.trainer.max_steps > 0 and config.optimizer.unit is ScheduleUnit.step:
-            self.trainer.fit_loop.epoch_loop.max_steps = self.plan.steps(config.trainer.max_steps)
+        self.trainer.fit_loop.epoch_loop.max_steps = self.plan.max_steps(config.trainer.max_steps, config.optimizer)
         self.say(self._opening_line())
         self.module = build_module(config, self.skeleton, self.plan)
         self.callbacks = build_callbacks(config, directory.path, self._identity())

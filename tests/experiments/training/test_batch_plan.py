@@ -44,10 +44,12 @@ def test_a_schedule_in_steps_lowers_the_rate_after_as_many_samples(devices):
     for samples, expected in ((299_000 * 16, 1.0), (301_000 * 16, 0.5), (331_000 * 16, 0.25)):
         step = samples // plan.samples_per_step
         assert scaled.lr * factor(step) == pytest.approx(5e-4 * plan.lr_factor * expected)
-    assert plan.steps(400_000) * plan.samples_per_step == pytest.approx(400_000 * 16, rel=1e-4)
+    assert plan.max_steps(400_000, recipe) * plan.samples_per_step == pytest.approx(400_000 * 16, rel=1e-4)
+    assert plan.max_steps(-1, recipe) == -1
 
 
 def test_a_schedule_in_epochs_stays():
     recipe = OptimizerConfig(lr=0.01, milestones=[27, 33])
     plan = plan_batches(devices=8, batch_size=4, reference_batch=16, accumulate=None)
     assert plan.optimizer(recipe) == OptimizerConfig(lr=0.02, milestones=[27, 33])
+    assert plan.max_steps(100, recipe) == 100
