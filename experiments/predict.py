@@ -157,10 +157,13 @@ def _overlay(paper: str, name: str | None) -> Overlay | None:
 
 
 def _summarise(report: dict[str, Any]) -> None:
-    found = f"{report['people']} people in {report['images']} images, {report['images_per_s']:.1f} images/s"
+    people = "1 person" if report["people"] == 1 else f"{report['people']} people"
+    images = "1 image" if report["images"] == 1 else f"{report['images']} images"
+    found = f"{people} in {images}, {report['images_per_s']:.1f} images/s"
     print(f"{found}; {report['out']}{os.sep}")
     if report["faults"]:
-        print(f"{len(report['faults'])} inputs could not be used:", file=sys.stderr)
+        count = "1 input" if len(report["faults"]) == 1 else f"{len(report['faults'])} inputs"
+        print(f"{count} could not be used:", file=sys.stderr)
         for line in report["faults"]:
             print(f"  {line}", file=sys.stderr)
 
