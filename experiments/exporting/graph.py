@@ -165,8 +165,8 @@ def parity(exportable: Exportable, run: Run) -> list[Difference]:
     for batch, step, seed in ((1, 0, 1), (3, 1, 2), (2, 2, 3)):
         images = images_for(exportable, batch, step, seed)
         with torch.no_grad():
-            expected = exportable.module(images)
-        for name, theirs, ours in zip(exportable.outputs, expected, run(images), strict=True):
+            expected, found = exportable.module(images), run(images)
+        for name, theirs, ours in zip(exportable.outputs, expected, found, strict=True):
             scale = max(1.0, float(theirs.abs().max()))
             off = float((ours.double() - theirs.double()).abs().max()) if ours.shape == theirs.shape else float("inf")
             rows.append(Difference(tuple(images.shape), name, off / scale))

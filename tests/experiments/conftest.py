@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +69,11 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     sys.modules.pop("toy_paper", None)
 
 
-@pytest.fixture
-def write_checkpoint(tmp_path: Path) -> Callable[..., Path]:
-    """``write_checkpoint("ssn", "data.root=…")``: a smoke-sized checkpoint with random weights."""
+@pytest.fixture(scope="session")
+def save_checkpoint() -> Callable[..., Path]:
+    """``save_checkpoint(folder, "ssn", "data.root=…")``: a smoke-sized checkpoint with random weights."""
 
-    def write(paper: str, *overrides: str, preset: str = "smoke") -> Path:
+    def save(folder: Path, paper: str, *overrides: str, preset: str = "smoke") -> Path:
         import torch
 
         from datamodules.skeleton import COCO
@@ -83,11 +84,17 @@ def write_checkpoint(tmp_path: Path) -> Callable[..., Path]:
         torch.manual_seed(0)
         module = load(PAPERS[paper].module)(config.model, config.optimizer, COCO)
         content = {"run": {"paper": paper, "config": to_plain(config)}, "hyper_parameters": dict(module.hparams)}
-        file = tmp_path / f"{paper}.ckpt"
+        file = folder / f"{paper}.ckpt"
         torch.save({**content, "state_dict": module.state_dict()}, file)
         return file
 
-    return write
+    return save
+
+
+@pytest.fixture
+def write_checkpoint(save_checkpoint: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """``write_checkpoint("ssn", "data.root=…")``: the same in ``tmp_path``."""
+    return partial(save_checkpoint, tmp_path)
 
 
 @pytest.fixture
