@@ -84,7 +84,7 @@ def _predict(options: argparse.Namespace, report: dict[str, Any]) -> int:
     faults = [*outcome.faults, *_unused(boxes)]
     report.update(outcome._asdict(), faults=faults, out=str(options.out), device=str(device))
     if not options.json:
-        _summarise(report)
+        _summarise(report, None if options.no_pictures else options.min_score)
     if outcome.interrupted:
         return INTERRUPTED
     return FAULTY if faults else 0
@@ -156,10 +156,12 @@ def _overlay(paper: str, name: str | None) -> Overlay | None:
     return overlays[name]
 
 
-def _summarise(report: dict[str, Any]) -> None:
+def _summarise(report: dict[str, Any], min_score: float | None) -> None:
     people = "1 person" if report["people"] == 1 else f"{report['people']} people"
     images = "1 image" if report["images"] == 1 else f"{report['images']} images"
     found = f"{people} in {images}, {report['images_per_s']:.1f} images/s"
+    if min_score is not None and report["drawn"] < report["people"]:
+        found += f", {report['drawn']} drawn (--min-score {min_score:g})"
     print(f"{found}; {report['out']}{os.sep}")
     if report["faults"]:
         count = "1 input" if len(report["faults"]) == 1 else f"{len(report['faults'])} inputs"

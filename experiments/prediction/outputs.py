@@ -84,7 +84,7 @@ class Writer:
         except OSError as error:
             raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
         self.video: tuple[Source, cv2.VideoWriter] | None = None
-        self.num_people = 0
+        self.num_people = self.num_drawn = 0
 
     def __enter__(self) -> Writer:
         return self
@@ -99,6 +99,7 @@ class Writer:
         self._list(picture, people, boxes)
         if picture.source not in self.names:
             return
+        self.num_drawn += int((people.scores >= self.min_score).sum())
         drawn = draw(picture.pixels, people, self.skeleton, min_score=self.min_score, with_boxes=self.draws_boxes)
         target = self.folder / self.names[picture.source]
         if picture.source.kind is Kind.image:

@@ -27,6 +27,8 @@ LOG_SECONDS = 30.0
 class Outcome(NamedTuple):
     images: int
     people: int
+    drawn: int
+    """Those of them who score enough; 0 where nothing is drawn."""
     seconds: float
     images_per_s: float
     faults: list[str]
@@ -98,7 +100,7 @@ def run(
             computed.close()
             batches.close()
     seconds = time.monotonic() - start
-    return Outcome(images, writer.num_people, seconds, images / seconds, faults, interrupted)
+    return Outcome(images, writer.num_people, writer.num_drawn, seconds, images / seconds, faults, interrupted)
 
 
 def prepare(

@@ -37,7 +37,7 @@ def test_one_person_a_picture_with_heat_and_a_corrupt_file_left_out(
     plain, shown = tmp_path / "plain", tmp_path / "shown"
     assert main([*arguments, "--out", str(plain)]) == 1
     report = json.loads(capfd.readouterr().out)
-    assert (report["exit_code"], report["images"], report["people"]) == (1, 7, 7)
+    assert (report["exit_code"], report["images"], report["people"], report["drawn"]) == (1, 7, 7, 7)
     (fault,) = report["faults"]
     assert "broken.jpg" in fault
     assert report["images_per_s"] == pytest.approx(7 / report["seconds"])
@@ -56,7 +56,9 @@ def test_frames_may_be_limited_and_boxes_that_name_nothing_are_told(
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps([{"file_name": "clip.avi#1", "bbox": [2, 2, 20, 25]}]))
     arguments = ["--checkpoint", str(file), str(pictures / "clip.avi"), "--out", str(tmp_path), "--limit", "3"]
-    assert main([*arguments, "--boxes", str(boxes)]) == 0
+    assert main([*arguments, "--boxes", str(boxes), "--min-score", "7"]) == 0
+    assert "1 person in 3 images, " in (told := capsys.readouterr().out)
+    assert ", 0 drawn (--min-score 7); " in told
     assert [entry["frame"] for entry in json.loads((tmp_path / "images.json").read_text())] == [0, 1, 2]
     assert [entry["image_id"] for entry in json.loads((tmp_path / "predictions.json").read_text())] == [2]
     boxes.write_text(json.dumps([{"image_id": 900, "bbox": [2, 2, 20, 25]}]))

@@ -24,7 +24,7 @@ class Slow:
     """An estimator, and a writer, that wait as if something else computed, and note when."""
 
     def __init__(self) -> None:
-        self.num_people = 0
+        self.num_people = self.num_drawn = 0
         self.alive = self.most_alive = 0
         self.device, self.overlay = torch.device("cpu"), None
         self.spans: dict[str, list[tuple[float, float]]] = {"read": [], "compute": [], "write": []}
