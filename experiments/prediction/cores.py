@@ -31,8 +31,8 @@ class Streams(NamedTuple):
 def plan_streams(estimator: Estimator, batches: int | None) -> Streams:
     """On a CPU several batches at once, on the threads that torch has; on a GPU one after the other.
 
-    Two batches on a core each are done sooner than one after the other on both: no core waits for the slower half of
-    an operation, or for what is not an operation. Overlays listen to the network and have it to themselves.
+    So no core waits at the end of each operation for another's half of it, nor while one alone decodes. Overlays listen
+    to the network and have it to themselves.
 
     Args:
         batches: that are to come; None where nobody knows.

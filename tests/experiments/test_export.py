@@ -1,7 +1,7 @@
 """What leaves as a graph says what PyTorch says, and the file tells what it holds."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +29,18 @@ SETTINGS = {
     "ssa": ["model.backbone.name=resnet10t", "model.layers=2", "model.supervised_layer=1"],
 }
 """Every kind of layer of the smoke model once: to write a graph takes as long as it has nodes."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow_hrnet() -> Iterator[None]:
+    """One block a branch: an HRNet's fusions are what no other network has."""
+    from timm.models import hrnet
+
+    with pytest.MonkeyPatch.context() as patch:
+        for branches in (2, 3, 4):
+            stage = hrnet.cfg_cls["hrnet_w18_small"][f"stage{branches}"]
+            patch.setitem(stage, "num_blocks", (1,) * branches)
+        yield
 
 
 @pytest.fixture(scope="module")
