@@ -10,23 +10,24 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+MONITOR = "val/AP"
+"""Figure to maximise, the same on all ranks; NaN is never the best."""
+
 
 class Checkpoints(Checkpoint):
     """Keeps the best and the last state of a run.
 
-    ``best.ckpt`` is written after an evaluation whose figure is above all earlier ones. ``last.ckpt`` is written after
-    every epoch, after every evaluation within an epoch, and every ``every_steps`` optimizer steps; the one before
+    ``best.ckpt`` is written after an evaluation whose ``MONITOR`` is above all earlier ones. ``last.ckpt`` is written
+    after every epoch, after every evaluation within an epoch, and every ``every_steps`` optimizer steps; the one before
     stays as ``previous.ckpt``, in case the newest is damaged. Files appear whole or not at all.
 
     Args:
         directory: of the three files.
-        monitor: figure to maximise; it must agree on all ranks. NaN is never the best.
         every_steps: optimizer steps between two checkpoints within an epoch; None writes none there.
     """
 
-    def __init__(self, directory: Path, monitor: str = "val/AP", every_steps: int | None = None) -> None:
+    def __init__(self, directory: Path, every_steps: int | None = None) -> None:
         self.directory = directory
-        self.monitor = monitor
         self.every_steps = every_steps
         self.best_score: float | None = None
         self.best_step: int | None = None
@@ -59,7 +60,7 @@ class Checkpoints(Checkpoint):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        score = trainer.callback_metrics.get(self.monitor)
+        score = trainer.callback_metrics.get(MONITOR)
         value = math.nan if score is None else float(score)
         if value > (-math.inf if self.best_score is None else self.best_score):
             self.best_score, self.best_step = value, trainer.global_step

@@ -95,11 +95,6 @@ class CocoDataModule(pl.LightningDataModule):
         return self.config.view is View.person and self.config.detections.file is None
 
     @property
-    def num_train_samples(self) -> int:
-        """After ``setup``."""
-        return len(_ready(self.train_set))
-
-    @property
     def faults(self) -> dict[str, dict[str, int]]:
         """For a run's record: ``train`` and ``val``, where set up -> how many entries were dropped and repaired, and
         how many photographs were skipped so far in this process and its workers.

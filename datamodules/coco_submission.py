@@ -27,14 +27,13 @@ class SubmissionError(ValueError):
     """A file the server would refuse; one line that names the rule."""
 
 
-def write_submission(
-    results: list[dict[str, Any]], folder: Path, algorithm: str, test_set: str = "test-dev2017"
-) -> Path:
+def write_submission(results: list[dict[str, Any]], folder: Path, algorithm: str, test_set: str) -> Path:
     """Write the zip into ``folder`` and return its path. An older one of that name is replaced, once this is whole.
 
     Args:
         results: COCO's result format; only the four keys go in, coordinates rounded to a tenth of a pixel.
         algorithm: letters, digits, ``-`` and ``.``: underscores part the file's name.
+        test_set: one of ``TEST_SETS``.
 
     Raises:
         SubmissionError: a name the server does not take, or results that are not in its format.

@@ -9,6 +9,7 @@ import numpy as np
 
 from datamodules.drawing import Color, checked_copy
 
+_BACKGROUND: Color = (24, 26, 32)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -19,7 +20,6 @@ def contact_sheet(
     cell: int | None = None,
     captions: Sequence[str] | None = None,
     gap: int = 4,
-    background: Color = (24, 26, 32),
 ) -> np.ndarray:
     """Lay images out in a grid, each scaled to the side of a cell and centred, with its caption below.
 
@@ -47,7 +47,7 @@ def contact_sheet(
     rows = [range(start, min(start + columns, len(images))) for start in range(0, len(images), columns)]
     heights = [max(fitted[index].shape[0] for index in row) for row in rows]
     height = sum(heights) + len(rows) * (strip + gap) + gap
-    sheet = np.full((height, columns * (side + gap) + gap, 3), background, np.uint8)
+    sheet = np.full((height, columns * (side + gap) + gap, 3), _BACKGROUND, np.uint8)
     top = gap
     for row, row_height in zip(rows, heights, strict=True):
         for index in row:

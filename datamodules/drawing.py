@@ -31,6 +31,10 @@ PERSON_COLORS: tuple[Color, ...] = (
 """Boxes and masks, in turn (after Okabe and Ito)."""
 _OUTLINE: Color = (22, 24, 32)
 _WHITE: Color = (255, 255, 255)
+_SHADE = 0.55
+"""How much of its light a shaded region loses."""
+_HATCH_SPACING = 9
+"""Pixels."""
 _BITS = 4  # sub-pixel bits of OpenCV's fixed-point coordinates
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -87,14 +91,12 @@ def draw_people(
     return canvas
 
 
-def shade(image: np.ndarray, region: np.ndarray, *, strength: float = 0.55, spacing: int = 9) -> np.ndarray:
+def shade(image: np.ndarray, region: np.ndarray) -> np.ndarray:
     """Darken and hatch the pixels of a region, such as ``PoseBatch.ignore``.
 
     Args:
         image: u8 [H, W, 3], RGB.
         region: bool [h, w] over the whole image, at any resolution.
-        strength: 0 leaves the picture as it is, 1 makes the region black between the hatches.
-        spacing: between the hatches, pixels.
 
     Returns:
         u8 [H, W, 3], a new image.
@@ -102,10 +104,10 @@ def shade(image: np.ndarray, region: np.ndarray, *, strength: float = 0.55, spac
     canvas = checked_copy(image)
     inside = _full_size(region, canvas.shape[:2])
     rows, columns = np.indices(inside.shape)
-    hatch = (rows + columns) % max(spacing, 2) < 2
-    canvas[inside] = (canvas[inside] * (1.0 - strength)).astype(np.uint8)
+    hatch = (rows + columns) % _HATCH_SPACING < 2
+    canvas[inside] = (canvas[inside] * (1.0 - _SHADE)).astype(np.uint8)
     lines = inside & hatch
-    canvas[lines] = (canvas[lines] * 0.6 + 255 * 0.4 * min(strength, 1.0)).astype(np.uint8)
+    canvas[lines] = (canvas[lines] * 0.6 + 255 * 0.4 * _SHADE).astype(np.uint8)
     return canvas
 
 

@@ -23,14 +23,14 @@ class GatedOffsetError(nn.Module):
         mask: Tensor | None = None,
         weight: Tensor | None = None,
     ) -> Tensor:
-        """Scalar of predicted ``offsets`` against ``target``.
+        """Scalar f32 of predicted ``offsets`` against ``target``.
 
         Args:
-            offsets: [S, B, parts, 2, h, w], cells.
-            target: [B, parts, 2, h, w], cells.
-            heatmap: target heatmap [B, parts, h, w], whose cells above the gate count.
+            offsets: f32 [S, B, parts, 2, h, w], cells.
+            target: f32 [B, parts, 2, h, w], cells.
+            heatmap: target heatmap f32 [B, parts, h, w], whose cells above the gate count.
             mask: bool or float [B, 1, h, w]: 0 where nothing is learnt.
-            weight: float, broadcasting to [S, B, parts, h, w].
+            weight: f32, broadcasting to [S, B, parts, h, w].
 
         A batch without people gives a zero that still depends on ``offsets``.
         """

@@ -21,7 +21,7 @@ class GIoULoss(nn.Module):
             mask: bool [...], which pairs count; None is all.
             normalizer: scalar divisor; None is the number of pairs that count, at least 1.
 
-        Two boxes without area have GIoU 0. With no pair the loss is 0 and has gradient 0.
+        Two boxes without area at one place have GIoU 0. With no pair the loss is 0 and has gradient 0.
         """
         prediction, target = prediction.float(), target.float()
         (low_a, high_a), (low_b, high_b) = prediction.split(2, dim=-1), target.split(2, dim=-1)

@@ -36,7 +36,8 @@ class InstanceMaskLoss(nn.Module):
     """
 
     def forward(self, rows: Tensor, is_labelled: Tensor, masks: Tensor, grid: tuple[int, int]) -> Tensor:
-        """
+        """Compute the loss, in fp32 also under autocast.
+
         Args:
             rows: f32 [B, P, K, L], attention row of each keypoint; anything finite where it is not labelled.
             is_labelled: bool [B, P, K].

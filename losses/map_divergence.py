@@ -22,10 +22,10 @@ class MapDivergence(nn.Module):
         self.generalised, self.floor = generalised, floor
 
     def forward(self, predicted: Tensor, generated: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Scalar: sum over stages and cells, divided by the batch size.
+        """Scalar f32: sum over stages and cells, divided by the batch size.
 
         Args:
-            predicted: p, [S, B, C, ...], any sign.
+            predicted: p, f32 [S, B, C, ...], any sign.
             generated: q, the same shape.
             mask: bool or float, broadcasting to the maps: 0 where nothing is learnt.
 

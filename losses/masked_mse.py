@@ -14,7 +14,8 @@ class MaskedMSE(nn.Module):
     """
 
     def forward(self, prediction: Tensor, target: Tensor, ignore: Tensor) -> Tensor:
-        """
+        """Compute the loss, in fp32 also under autocast.
+
         Args:
             prediction: [B, K, H, W].
             target: f32 [B, K, H, W].

@@ -14,14 +14,14 @@ class MaskedSquaredError(nn.Module):
     def forward(
         self, prediction: Tensor, target: Tensor, mask: Tensor | None = None, weight: Tensor | None = None
     ) -> Tensor:
-        """Scalar of ``prediction`` against ``target``.
+        """Scalar f32 of ``prediction`` against ``target``.
 
         Args:
-            prediction: [S, B, C, ...], S stages, which are summed.
-            target: [B, C, ...] or anything that broadcasts to ``prediction``.
+            prediction: f32 [S, B, C, ...], S stages, which are summed.
+            target: f32 [B, C, ...] or anything that broadcasts to ``prediction``.
             mask: bool or float, broadcasting to ``prediction``: 0 where nothing is learnt. Predictions under it may
                 be anything finite.
-            weight: float, broadcasting to ``prediction``.
+            weight: f32, broadcasting to ``prediction``.
 
         A batch that is masked out gives a zero that still depends on ``prediction``.
         """

@@ -17,7 +17,7 @@ class SpatialAttention(nn.Module):
         self.alpha = alpha
 
     def forward(self, gaussian: Tensor) -> Tensor:
-        """Any shape -> the same shape."""
+        """G, f32 of any shape -> f32 of that shape."""
         return self.alpha * gaussian + 1  # Eq. 15
 
 
@@ -25,7 +25,7 @@ def squared_segment_distance(x: Tensor, y: Tensor, start: Tensor, end: Tensor) -
     """Squared distance of the points (x, y) to the segment between ``start`` and ``end``.
 
     Args:
-        x: abscissae, broadcasting with ``start[..., 0]``: [1, w] and [h, 1] beside ends [N, 1, 1, 2] are a grid.
+        x: abscissae f32, broadcasting with ``start[..., 0]``: [1, w] and [h, 1] beside ends [N, 1, 1, 2] are a grid.
         y: ordinates, likewise.
         start: [..., 2], one end.
         end: [..., 2], the other end; equal to ``start``, the segment is that point.

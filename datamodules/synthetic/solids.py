@@ -173,12 +173,11 @@ class Figure:
         solid: Solid,
         outline: np.ndarray | None,
         material: Material,
-        part: int | None = None,
         depth: float | None = None,
     ) -> None:
         """Paint a region (see ``region``) of a solid's surface right after it; None is nothing."""
         if outline is not None:
-            step = Cover(solid.number, solid.part if part is None else part, outline, material)
+            step = Cover(solid.number, solid.part, outline, material)
             self._steps.append((solid.depth if depth is None else depth, step))
 
     def also(self, depth: float, draw: Callable[[Canvas], None]) -> None:

@@ -91,7 +91,8 @@ def evaluate_checkpoint(
     _write(folder / "predictions.protocol.json", record)
     report: dict[str, Any] = {**told_of(record), "images": len(image_ids), "predictions": str(file)}
     if config.data.val_split.startswith("test-"):
-        report["submission"] = str(submit(results[answer], folder, algorithm or config.paper, set(image_ids)))
+        archive = submit(results[answer], folder, algorithm or config.paper, set(image_ids), config.data.val_split)
+        report["submission"] = str(archive)
         report["people"] = len(results[answer])
     else:
         report |= beside_published(evaluation.stages, config, conditions(config, len(image_ids)))

@@ -38,7 +38,7 @@ def score_file(
     report: dict[str, Any] = {**told_of(record), "images": len(known), "predictions": str(file)}
     report["annotations"] = str(evaluator.annotation_file)
     if protocol == "test-dev":
-        report["submission"] = str(submit(results, out or file.parent, algorithm or file.stem, known))
+        report["submission"] = str(submit(results, out or file.parent, algorithm or file.stem, known, "test-dev2017"))
         report["people"] = len(results)
         return report
     figures = {"": evaluator.score(results)}
@@ -103,10 +103,10 @@ def load_record(file: Path) -> dict[str, Any]:
     return content
 
 
-def submit(results: list[dict[str, Any]], folder: Path, algorithm: str, image_ids: set[int]) -> Path:
+def submit(results: list[dict[str, Any]], folder: Path, algorithm: str, image_ids: set[int], test_set: str) -> Path:
     """Write the archive for COCO's server and check it by COCO's rules."""
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", algorithm).strip("-.") or "results"
-    archive = write_submission(results, folder, name)
+    archive = write_submission(results, folder, name, test_set)
     check_submission(archive, image_ids)
     return archive
 

@@ -36,8 +36,8 @@ def window_cells(centers: Tensor, reach: int, map_hw: tuple[int, int]) -> tuple[
         map_hw: height and width of the map, cells.
 
     Returns:
-        x and y offsets from the centre, i64 [S] with S = (2 reach + 1)²; row-major cell indices i64 [..., S], clamped
-        into the map, stacked with nothing: ``(offsets [S, 2], index [..., S], is_inside bool [..., S])``.
+        With S = (2 reach + 1)²: x and y offsets from the centre, i64 [S, 2]; row-major cell indices, clamped into the
+        map, i64 [..., S]; which of them lay inside, bool [..., S].
     """
     steps = torch.arange(-reach, reach + 1, device=centers.device)
     offsets = torch.stack([steps.repeat(len(steps)), steps.repeat_interleave(len(steps))], dim=-1)

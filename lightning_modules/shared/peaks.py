@@ -20,8 +20,8 @@ def average_flipped(heatmap: Tensor, mirrored: Tensor, flip_permutation: Tensor,
     """Mean of an image's heatmaps and those of its mirror image, turned back.
 
     Args:
-        heatmap: [B, K, h, w].
-        mirrored: [B, K, h, w], of the mirror image.
+        heatmap: f32 [B, K, h, w].
+        mirrored: f32 [B, K, h, w], of the mirror image.
         flip_permutation: i64 [K], see ``Skeleton``.
         shift: cells by which what was turned back moves right: 0 where index u stands for the input coordinate
             (u + 0.5) · stride, so that mirroring maps index to index; 1 where it stands for u · stride.

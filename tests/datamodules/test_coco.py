@@ -34,7 +34,7 @@ def ids(loader):
 def test_training_keeps_images_with_labelled_people(root):
     data = module(root)
     data.setup("fit")
-    assert data.num_train_samples == 2
+    assert len(data.train_set) == 2
     assert ids(data.train_dataloader()) == [1, 3]
     assert data.val_image_ids == [1, 2, 3, 4, 5]
     batches = list(data.val_dataloader())
@@ -50,7 +50,7 @@ def test_images_are_selected(root):
     assert data.val_image_ids == [2]
     limited = module(root, limit_train=1, limit_val=3)
     limited.setup()
-    assert limited.num_train_samples == 1
+    assert len(limited.train_set) == 1
     assert limited.val_image_ids == [1, 2, 3]
 
 

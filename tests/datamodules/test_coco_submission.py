@@ -12,7 +12,9 @@ STEM = "person_keypoints_test-dev2017_ssn-r50_results"
 
 
 def test_written_by_the_rules(tmp_path):
-    archive = write_submission([{**ENTRY, "bbox": [1, 2, 3, 4]}, {**ENTRY, "image_id": 5}], tmp_path / "new", "ssn-r50")
+    archive = write_submission(
+        [{**ENTRY, "bbox": [1, 2, 3, 4]}, {**ENTRY, "image_id": 5}], tmp_path / "new", "ssn-r50", "test-dev2017"
+    )
     assert archive.name == f"{STEM}.zip"
     assert [file.name for file in archive.parent.iterdir()] == [archive.name]
     with zipfile.ZipFile(archive) as file:
@@ -20,12 +22,12 @@ def test_written_by_the_rules(tmp_path):
         entries = json.loads(file.read(f"{STEM}.json"))
     assert entries[0] == {**ENTRY, "keypoints": [12.3, 7.0, 0.988] * 17}
     assert check_submission(archive, {1, 2, 5}) == 2
-    assert check_submission(write_submission([], tmp_path, "ssn-r50")) == 0
+    assert check_submission(write_submission([], tmp_path, "ssn-r50", "test-dev2017")) == 0
 
 
 def test_names_the_server_does_not_take(tmp_path):
     with pytest.raises(SubmissionError, match="algorithm name 'my_model'"):
-        write_submission([ENTRY], tmp_path, "my_model")
+        write_submission([ENTRY], tmp_path, "my_model", "test-dev2017")
     with pytest.raises(SubmissionError, match="test set 'test2017'"):
         write_submission([ENTRY], tmp_path, "ssn", "test2017")
 

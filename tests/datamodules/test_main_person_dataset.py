@@ -87,7 +87,7 @@ def test_the_datamodule_trains_on_crops_and_evaluates_photographs(write_coco, pe
     options = config(root=str(root), size=64, max_size=128, num_workers=0, batch_size=1)
     data = CocoDataModule(options, COCO)
     data.setup()
-    assert data.num_train_samples == 1
+    assert len(data.train_set) == 1
     assert next(iter(data.train_dataloader())).images.shape == (1, 3, 96, 96)
     assert next(iter(data.val_dataloader())).images.shape == (1, 3, 64, 96)
 

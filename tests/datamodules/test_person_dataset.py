@@ -171,7 +171,7 @@ def test_batches_of_the_datamodule(write_coco, person):
     assert batch.images.dtype == torch.float32
     assert batch.persons.keypoints.shape == (4, 1, 17, 2)
     assert batch.ignore.shape == (4, 32, 24)
-    assert data.num_train_samples == 6
+    assert len(data.train_set) == 6
     assert data.val_image_ids == [1, 2]
 
 
