@@ -7,7 +7,8 @@
 First the plan: what differs from row to row, how far each run is, and what is left to do costs, measured on a finished
 run of the table or by a short probe. Then the runs, each as `experiments.run --resume` in <output.root>/<paper>/
 <table>-<row>-seed<k>. The same command goes on where it was stopped: finished runs are skipped, interrupted ones
-resumed, failed ones tried again. Two of these at once share the rows. docs/tables.md says more.
+resumed, failed ones tried again. Rows that differ in their test only share one training. Two of these at once share
+the rows. docs/tables.md says more.
 
 exit codes: 0 all runs are finished (or the plan is shown, or handed over); 1 some failed; 2 refused (a mistake in the
 command or the configuration); 130 stopped by Ctrl-C, 143 by SIGTERM.
@@ -50,13 +51,16 @@ def _ablate(options: argparse.Namespace, report: dict[str, Any]) -> int:
     if not options.json:
         _show_plan(table, rows, seeds, jobs, states, options.preset)
     open_jobs = [job for job in jobs if states[job.name].kind not in ("finished", "other")]
-    if open_jobs:
-        _estimate(options, jobs, open_jobs, states, report, tell)
+    trainings = [job for job in open_jobs if job.trains]
+    if trainings:
+        _estimate(options, jobs, trainings, states, report, tell)
+    if tests := len(open_jobs) - len(trainings):
+        tell(f"{tests} row{'s' if tests != 1 else ''} to test on the checkpoint of another")
     if options.dry_run:
         report["runs"] = _rows_of_report(jobs, states)
         return 0
     if options.launcher == "slurm":
-        return _hand_over(options, table, open_jobs, report, tell)
+        return _hand_over(options, table, trainings, report, tell)
     return _run(jobs, report, tell)
 
 
@@ -109,7 +113,7 @@ def _hand_over(options: argparse.Namespace, table: Table, jobs: list[Job], repor
     from experiments.ablation.slurm import array_script, submit
 
     if not jobs:
-        say("nothing to do")
+        say("nothing to train; --launcher local tests what is left")
         return 0
     folder = jobs[0].directory.parent / "slurm"
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,13 +149,18 @@ def _show_plan(
         grid.add_column(key, overflow="fold")
     grid.add_column(f"seed {', '.join(map(str, seeds))}", overflow="fold")
     for index, row in enumerate(rows):
-        of_row = [states[job.name] for job in jobs if job.row is row]
-        grid.add_row(row.name, *(texts[index] for texts in differing.values()), ", ".join(s.kind for s in of_row))
+        of_row = [_shown_state(job, states) for job in jobs if job.row is row]
+        grid.add_row(row.name, *(texts[index] for texts in differing.values()), ", ".join(of_row))
     _print(f"{table.paper} {table.label}: {table.title} · {preset or 'recipe'}")
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(grid)
     for job in jobs:
         if states[job.name].kind == "other" or (states[job.name].kind == "finished" and states[job.name].note):
             _print(f"{job.name}: {states[job.name].kind}, {states[job.name].note}")
+
+
+def _shown_state(job: Job, states: dict[str, State]) -> str:
+    kind = states[job.name].kind
+    return kind if job.trains or kind != "new" else f"tests {job.trained_by}"
 
 
 def _rows_of_report(jobs: list[Job], states: dict[str, State]) -> list[dict[str, Any]]:
@@ -161,6 +170,7 @@ def _rows_of_report(jobs: list[Job], states: dict[str, State]) -> list[dict[str,
             "row": job.row.name,
             "seed": job.seed,
             "state": states[job.name].kind,
+            "trained_by": job.trained_by,
             "note": states[job.name].note,
             "directory": str(states[job.name].directory or job.directory),
             "log": str(job.log_file),

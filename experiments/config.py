@@ -11,7 +11,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.merging import ConfigError, did_you_mean, merge, read_override, read_yaml_file
-from experiments.schema import MACHINE_KEYS, OnNan, RunConfig, WandbConfig, WandbMode
+from experiments.schema import MACHINE_KEYS, OnNan, RunConfig, WandbConfig, WandbMode, is_among
 from lightning_modules.papers import PAPERS, load
 
 __all__ = [
@@ -140,11 +140,7 @@ def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def scientific(plain: dict[str, Any]) -> dict[str, Any]:
     """The dotted keys that decide a run's result: all but ``MACHINE_KEYS``."""
-    return {
-        key: value
-        for key, value in flatten(plain).items()
-        if not any(key == machine or key.startswith(f"{machine}.") for machine in MACHINE_KEYS)
-    }
+    return {key: value for key, value in flatten(plain).items() if not is_among(key, MACHINE_KEYS)}
 
 
 def fingerprint(config: RunConfig) -> str:

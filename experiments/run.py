@@ -40,7 +40,7 @@ from lightning_modules.papers import PAPERS
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = _parser().parse_intermixed_args(arguments)
+    options = parser().parse_intermixed_args(arguments)
     answer = _claim_stdout() if options.json else None
     report: dict[str, Any] = {}
     code = _guarded(options, report)
@@ -224,7 +224,8 @@ def _claim_stdout() -> int:
     return answer
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command line of this program; ``experiments.ablation`` takes the same arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -137,3 +137,11 @@ MACHINE_KEYS = (
 """What may differ between two halves of one run: where and how it is computed, not what; and what becomes of a fault,
 so that a run which stopped at one can go on. The samples per optimizer step must stay; ``callbacks.run_record`` holds
 that."""
+
+TEST_KEYS = ("model.decode", "model.flip_test", "model.scales")
+"""What no training reads: how a trained network is tested. Runs that differ in nothing else share their training."""
+
+
+def is_among(key: str, keys: tuple[str, ...]) -> bool:
+    """Whether a dotted key is one of ``keys`` or lies in a section that is."""
+    return any(key == one or key.startswith(f"{one}.") for one in keys)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from experiments.ablation.plan import Job, State, holder, state_of
 
 RUNNER = (sys.executable, "-m", "experiments.run")
+TESTER = (sys.executable, "-m", "experiments.ablation.tested_row")
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1
@@ -85,19 +86,29 @@ class Jobs:
             states[job.name] = state
             self.say(f"{job.name}: refused, {state.note}")
             return True
+        source: Path | None = None
+        if job.trained_by is not None and not job.trains:
+            trained = states.get(job.trained_by)
+            if trained is None:
+                return False
+            if trained.directory is None:
+                states[job.name] = State("failed", f"{job.trained_by} is not trained")
+                return True
+            source = trained.directory
         with _lock(job.directory / "ablate.lock") as is_ours:
             if not is_ours or holder(job.directory / "run.lock"):
                 return False
-            states[job.name] = self._start(job)
+            states[job.name] = self._start(job, source)
         return True
 
-    def _start(self, job: Job) -> State:
+    def _start(self, job: Job, source: Path | None) -> State:
+        """Train the job, or test the run of the folder ``source`` as it says."""
         number = self.jobs.index(job) + 1
         self.say(f"[{number}/{len(self.jobs)}] {job.name}, log in {_shown(job.log_file)}")
         started = time.monotonic()
         with job.log_file.open("ab") as log:
             self._child = subprocess.Popen(
-                [*RUNNER, *job.arguments, "--resume"],
+                [*RUNNER, *job.arguments, "--resume"] if source is None else [*TESTER, str(source), *job.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.config import compose, load_config, scientific, to_plain
+from experiments.config import compose, flatten, load_config, scientific, to_plain
 from experiments.merging import ConfigError
+from experiments.schema import TEST_KEYS, is_among
 from experiments.tables.overrides import all_switches, as_text, row_overrides
 from experiments.tables.table import Row, Table, TableError
 
@@ -25,10 +26,17 @@ class Job(NamedTuple):
     directory: Path
     settings: dict[str, Any]
     """What decides its result, by dotted key."""
+    trained_by: str | None = None
+    """Name of the job whose checkpoint it tests; None trains its own."""
 
     @property
     def log_file(self) -> Path:
         return self.directory / "log.txt"
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is trained: it tests no other's checkpoint, or was begun before it could."""
+        return self.trained_by is None or any(self.directory.glob("*.ckpt"))
 
 
 class State(NamedTuple):
@@ -62,6 +70,9 @@ def choose_rows(table: Table, names: list[str] | None) -> list[Row]:
 def make_jobs(table: Table, rows: list[Row], seeds: list[int], preset: str | None, overrides: list[str]) -> list[Job]:
     """All rows under the first seed, then all under the next: a first whole table comes early.
 
+    Of rows that differ in ``TEST_KEYS`` only, one is trained and comes first: the one that is tested most as the recipe
+    is. The others test its checkpoint.
+
     Raises:
         ConfigError: as ``compose``, or an override of what this command sets itself.
     """
@@ -69,14 +80,37 @@ def make_jobs(table: Table, rows: list[Row], seeds: list[int], preset: str | Non
         if (key := text.partition("=")[0].strip()) in ("seed", "name", "wandb.group", "wandb.name"):
             raise ConfigError(f"command line: {key} is set for each run; use --seeds, or output.root for another store")
     of_rows = [_of_row(table, row, preset, overrides) for row in rows]
+    trained_by = _trained_by([settings for settings, _, _ in of_rows], table.paper)
     jobs = []
     for seed in seeds:
-        for row, (settings, arguments, parent) in zip(rows, of_rows, strict=True):
+        for index in sorted(range(len(rows)), key=lambda index: trained_by[index] is not None):
+            row, (settings, arguments, parent), source = rows[index], of_rows[index], trained_by[index]
             name = run_name(table, row, seed, preset)
             wandb = (f"wandb.group={table.paper}/{table.slug}/{row.slug}", f"wandb.name={row.slug}-seed{seed}")
             arguments_of_job = ("--name", name, *arguments, f"seed={seed}", *wandb)
-            jobs.append(Job(row, seed, name, arguments_of_job, parent / name, {**settings, "seed": seed}))
+            trained = None if source is None else run_name(table, rows[source], seed, preset)
+            jobs.append(Job(row, seed, name, arguments_of_job, parent / name, {**settings, "seed": seed}, trained))
     return jobs
+
+
+def _trained_by(of_rows: list[dict[str, Any]], paper: str) -> list[int | None]:
+    """For each row's settings the number of the row whose checkpoint it tests, None where it is trained itself."""
+    recipe = flatten(to_plain(compose(paper)))
+    groups: dict[str, list[int]] = {}
+    for index, settings in enumerate(of_rows):
+        training = {key: value for key, value in settings.items() if not is_among(key, TEST_KEYS)}
+        groups.setdefault(json.dumps(training, sort_keys=True, default=str), []).append(index)
+
+    def departures(index: int) -> int:
+        settings = of_rows[index]
+        return sum(settings[key] != recipe.get(key) for key in settings if is_among(key, TEST_KEYS))
+
+    found: list[int | None] = [None] * len(of_rows)
+    for group in groups.values():
+        trained = min(group, key=departures)
+        for index in group:
+            found[index] = None if index == trained else trained
+    return found
 
 
 def run_name(table: Table, row: Row, seed: int, preset: str | None) -> str:

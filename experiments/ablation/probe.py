@@ -26,9 +26,9 @@ _STARTED = time.monotonic()
 
 def main(arguments: list[str]) -> int:
     """Run the command line and return its exit code."""
-    from experiments.run import _parser
+    from experiments.run import parser
 
-    options = _parser().parse_intermixed_args(arguments)
+    options = parser().parse_intermixed_args(arguments)
     try:
         config = compose(options.paper, options.preset, options.overrides)
         with tempfile.TemporaryDirectory() as folder:

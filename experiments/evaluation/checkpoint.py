@@ -99,12 +99,12 @@ def evaluate_checkpoint(
     return report
 
 
-def run_model(trained: Trained, data: CocoDataModule) -> CocoEvaluation:
+def run_model(trained: Trained, data: CocoDataModule, predictions_file: Path | None = None) -> CocoEvaluation:
     """One pass over the validation samples on one device; the callback holds figures and people."""
     import pytorch_lightning as pl
 
     options = trained.config.trainer
-    evaluation = CocoEvaluation()
+    evaluation = CocoEvaluation(predictions_file)
     trainer = pl.Trainer(
         accelerator=options.accelerator.value,
         devices=1,
