@@ -13,8 +13,6 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from callbacks.metrics_file import COLUMNS, read_metrics
 
-__all__ = ["MetricsCsv", "read_metrics"]
-
 
 class MetricsCsv(Logger):
     """Appends a row per metric; only rank 0 writes. ``step`` is the number of optimizer steps done.

@@ -19,7 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from callbacks.metrics_csv import MetricsCsv, read_metrics
+from callbacks.metrics_csv import MetricsCsv
+from callbacks.metrics_file import read_metrics
 
 PACKAGES = (
     "torch",

@@ -1,6 +1,7 @@
 """The rules of the house that a machine can hold: who may import whom, and what no file may contain."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,24 @@ def test_the_lock_names_no_host() -> None:
 def test_nothing_is_logged_to_lightnings_progress_bar(path: Path) -> None:
     """It has none here, and reading such a value (callbacks do, every step) makes the host wait for the device."""
     assert "prog_bar=True" not in path.read_text()
+
+
+IGNORED = re.compile(r"#\s*(type:\s*ignore(\[[\w, -]+\])?|noqa(:\s*[A-Z]+\d+)?)(?P<rest>.*)")
+
+
+def has_no_reason(line: str) -> bool:
+    """Whether a line switches a check off and says not a word about why."""
+    found = IGNORED.search(line)
+    return found is not None and re.search(r"\w+ \w+", found["rest"]) is None
+
+
+def test_a_check_that_is_ignored_has_its_reason_on_the_line() -> None:
+    for path in [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]:
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            assert not has_no_reason(line), f"{path}:{number}: {line.strip()}"
+
+
+def test_the_rule_sees_reasons() -> None:
+    assert has_no_reason("x = 1  # type: " + "ignore[arg-type]")
+    assert has_no_reason("import x  # no" + "qa: F401")
+    assert not has_no_reason("import x  # no" + "qa: F401, it registers itself")

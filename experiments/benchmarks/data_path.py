@@ -29,6 +29,7 @@ from datamodules.config import AugmentationConfig, DataConfig, Resize, View, War
 from datamodules.device_warp import UnwarpedBatch, warp_batch
 from datamodules.host_memory import keep_freed_memory
 from datamodules.image_dataset import ImageDataset, Sample
+from datamodules.person_dataset import PersonDataset
 from datamodules.selection import annotation_file
 from datamodules.skeleton import COCO
 from datamodules.views import build_dataset
@@ -136,7 +137,7 @@ def measure(case: Case, annotations: Annotations, setting: Setting, most: int) -
         build_dataset(annotations, replace(case.config, warp=place), COCO, train=case.train) for place in WarpPlace
     )
     count = min(len(here), most)
-    numbers = [int(number) for number in here.people.image[:count]] if is_person else list(range(count))  # type: ignore[attr-defined]
+    numbers = here.people.image[:count].tolist() if isinstance(here, PersonDataset) else list(range(count))
     files = [annotations.path(number) for number in numbers]
     runs = {
         "decode": partial(decode, files),
@@ -149,8 +150,8 @@ def measure(case: Case, annotations: Annotations, setting: Setting, most: int) -
     def line(which: str, name: str, why: str) -> Line:
         rate = 1e3 / times[which]
         note = f"{rate:.0f} images/s per core, {CORES} cores {CORES * rate:.0f}; limit: decoding alone; {why}"
-        limits = {"limit": times["decode"], "against": "limit", "asked": ASKED}
-        return Line(f"data, {name}", times[which], times["naive"], note=note, **limits)  # type: ignore[arg-type]
+        label, limit = f"data, {name}", times["decode"]
+        return Line(label, times[which], times["naive"], limit=limit, against="limit", asked=ASKED, note=note)
 
     return [
         line("worker", case.name, case.why),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from callbacks.metrics_csv import MetricsCsv, read_metrics
+from callbacks.metrics_csv import MetricsCsv
+from callbacks.metrics_file import read_metrics
 
 
 def test_rows_are_appended_and_later_steps_forgotten(tmp_path: Path) -> None:
