@@ -92,9 +92,9 @@ def did_you_mean(word: str, known: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def all_keys(node: DictConfig, prefix: str = "") -> list[str]:
+def all_keys(node: DictConfig) -> list[str]:
     """Every dotted key that can be set, sections included."""
-    return list(_keys(node, prefix))
+    return list(_keys(node, ""))
 
 
 def _keys(node: DictConfig, prefix: str) -> Iterator[str]:

@@ -61,7 +61,9 @@ def _report(options: argparse.Namespace) -> int:
     if options.wandb:
         from experiments.reports.wandb_run import log_reports
 
-        log_reports(reports, directory=Path(options.runs) / options.paper, project=options.project)
+        log_reports(
+            reports, directory=Path(options.runs) / options.paper, project=options.project, entity=options.entity
+        )
     return 0
 
 
@@ -167,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", help='only runs of this preset; "recipe" is none')
     parser.add_argument("--wandb", action="store_true", help="log them to W&B too (offline without a login)")
     parser.add_argument("--project", default="pose-papers", help="of W&B")
+    parser.add_argument("--entity", help="of W&B: a team; default: your own")
     parser.add_argument("--json", action="store_true", help="with --list: one JSON list")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="only runs with this setting")
     return parser

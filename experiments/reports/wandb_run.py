@@ -14,7 +14,7 @@ from experiments.reports.collect import ReportTable
 from experiments.reports.layout import lay_out
 
 
-def log_reports(reports: list[ReportTable], *, directory: Path, project: str, entity: str | None = None) -> None:
+def log_reports(reports: list[ReportTable], *, directory: Path, project: str, entity: str | None) -> None:
     """One run per table, in the group ``paper/table``, under an id that stays: reporting again goes on in it.
 
     Online where someone is logged in, else into ``directory/wandb`` for ``wandb sync``; a table that W&B does not take

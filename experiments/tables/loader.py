@@ -45,13 +45,13 @@ def list_tables(folder: Path | None = None) -> list[str]:
     return sorted(file.stem for file in (folder or TABLES).glob("*.yaml"))
 
 
-def find_table(paper: str, number: str, folder: Path | None = None) -> Table:
+def find_table(paper: str, number: str) -> Table:
     """One table; ``1``, ``table 1`` and ``Table 1`` are the same.
 
     Raises:
         TableError: no such paper or table, or as ``load_tables``.
     """
-    tables = load_tables(paper, folder)
+    tables = load_tables(paper)
     wanted = number.strip().lower().removeprefix("table").strip()
     for name, table in tables.items():
         if wanted in (name.lower(), slug(name)):
