@@ -1,13 +1,16 @@
-"""Graph-PCNN's guided points and the features there, for a whole batch, against joint by joint.
+"""Graph-PCNN's guided points and the features there, for a whole batch, against joint by joint; and its graph.
 
     python -m experiments.benchmarks.guided_points
 
-8 crops of 17 keypoints on maps of 64×48, 108 points each in the paper's proportion, and 128 feature channels.
+8 crops of 17 keypoints on maps of 64×48, 108 points each in the paper's proportion, and 128 feature channels. The
+graph's 55 transforms as one product against one after the other.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from datamodules.skeleton import COCO
 from experiments.benchmarks.measuring import Line, Setting
+from experiments.benchmarks.ssa_attention import kept_for_backward
 from lightning_modules.graph_pcnn.config import Config
+from lightning_modules.graph_pcnn.graph_refinement import GraphConvolution, directed_edges
 from lightning_modules.graph_pcnn.guided_points import GuidedPointSampler, features_at
 
 HEIGHT, WIDTH, CHANNELS = 64, 48, 128
@@ -66,6 +72,43 @@ def _bilinear(plane: NDArray[np.float32], x: float, y: float) -> NDArray[Any]:
     return above * (1 - down) + below * down
 
 
+def edge_by_edge(graph: GraphConvolution, features: Tensor, weights: Tensor) -> Tensor:
+    """Eq. 7 one transform after the other: features [K, C, M], weights [K, M] -> [K, D, M]."""
+    summed: list[Any] = [0.0] * len(weights)
+    total: list[Any] = [0.0] * len(weights)
+    for matrix, source, target in zip(graph.weight, graph.source.tolist(), graph.target.tolist(), strict=True):
+        weight = weights[source] if source != target else torch.ones_like(weights[source])
+        summed[target] = summed[target] + matrix @ features[source] * weight
+        total[target] = total[target] + weight
+    return torch.stack([each / by for each, by in zip(summed, total, strict=True)]) + graph.bias
+
+
+def graph_lines(setting: Setting, points: int, channels: int = 256) -> list[Line]:
+    """Messages of the graph pose refinement, forward and backward, and the bytes kept between."""
+    torch.manual_seed(0)
+    edges = directed_edges(COCO.limb_indices, COCO.num_keypoints, neighbours=True)
+    graph = GraphConvolution(channels, channels, edges, COCO.num_keypoints).to(setting.device)
+    features = torch.randn(COCO.num_keypoints, channels, points, device=setting.device, requires_grad=True)
+    weights = torch.rand(COCO.num_keypoints, points, device=setting.device)
+    forms: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"loop": partial(edge_by_edge, graph), "ours": graph}
+
+    def loss(form: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        with setting.autocast():
+            return form(features, weights).float().square().mean()
+
+    times = setting.race({name: partial(_step, partial(loss, form)) for name, form in forms.items()}, repeats=3)
+    kept = {name: kept_for_backward(partial(loss, form), graph) / 1e6 for name, form in forms.items()}
+    name, note = "graph pose refinement", f"{len(edges)} transforms of {points} graphs; naive: one after the other"
+    return [
+        Line(f"{name}, forward + backward", times["ours"], times["loop"], asked=1.0, note=note),
+        Line(f"{name}, memory", kept["ours"], kept["loop"], unit="MB", asked=0.9, note="kept for the backward pass"),
+    ]
+
+
+def _step(loss: Callable[[], Tensor]) -> None:
+    loss().backward()
+
+
 def lines(setting: Setting, crops: int = 8) -> list[Line]:
     config = Config()
     sampler = GuidedPointSampler.from_config(config)
@@ -80,12 +123,15 @@ def lines(setting: Setting, crops: int = 8) -> list[Line]:
     }
     times = setting.race(runs, repeats=3)
     note = f"{crops} crops, {config.num_points} points a keypoint; naive: on the host, point by point, no transfer back"
-    return [Line("guided points and features", times["ours"], times["loop"], asked=3.0, note=note)]
+    return [
+        Line("guided points and features", times["ours"], times["loop"], asked=3.0, note=note),
+        *graph_lines(setting, points=48 * crops),
+    ]
 
 
 def main() -> None:
     for line in lines(Setting()):
-        print(f"{line.name}: loops {line.naive:.1f} ms, ours {line.ours:.1f} ms")
+        print(f"{line.name}: loops {line.naive:.1f} {line.unit}, ours {line.ours:.1f} {line.unit}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
+from torchvision.ops import deform_conv2d
 
 from experiments.benchmarks.measuring import Line, Setting
 from lightning_modules.ssn.translation import translate
@@ -62,12 +63,23 @@ def banded_products(maps: Tensor, offsets: Tensor) -> Tensor:
     return torch.einsum("kyh,bkhw,kxw->bkyx", hats(offsets[:, 1], height), maps, hats(offsets[:, 0], width))
 
 
+def equal_windows(maps: Tensor, offsets: Tensor) -> Tensor:
+    """torchvision's ``deform_conv2d``: a 1×1 window a channel, at the same position everywhere."""
+    batch, channels, height, width = maps.shape
+    wide = maps.float() if maps.dtype is torch.bfloat16 else maps  # which it does not know
+    windows = -offsets.flip(1).flatten().to(wide.dtype)  # y before x, and where a pixel comes from
+    weight = wide.new_ones(channels, 1, 1, 1)
+    moved: Tensor = deform_conv2d(wide, windows[None, :, None, None].expand(batch, -1, height, width), weight)
+    return moved.to(maps.dtype)
+
+
 FORMS: dict[str, Form | None] = {
     "none": None,
     "rows copied (ours)": translate,
     "grid per channel": one_grid_per_channel,
     "banded products": banded_products,
     "four gathers": four_gathers,
+    "deform_conv2d": equal_windows,
 }
 
 
@@ -119,7 +131,7 @@ def lines(
 ) -> list[Line]:
     """The module's forward and backward pass, and the bytes kept between them."""
     maps = torch.rand(batch, channels, side, side * 3 // 4, device=setting.device, requires_grad=True)
-    chosen = ("none", "rows copied (ours)", "grid per channel")
+    chosen = ("none", "rows copied (ours)", "grid per channel", "deform_conv2d")
     modules = {name: Module(FORMS[name], channels, shift_channels).to(setting.device) for name in chosen}
 
     def step(module: Module) -> None:
@@ -128,19 +140,23 @@ def lines(
         loss.backward()
 
     times = setting.race({name: partial(step, module) for name, module in modules.items()}, repeats=3)
-    none, ours, grid = (times[name] for name in chosen)
+    none, ours, grid, windows = (times[name] for name in chosen)
     kept = {
         name: measure(FORMS[name], maps.detach()[:1].cpu().requires_grad_(), shift_channels, 1, False)[1] / 1e6
         for name in chosen
     }
-    note = "naive: grid_sample with the channels as its batch; limit: the module without any shift"
+    note = (
+        "naive: grid_sample with the channels as its batch; peer: deform_conv2d of equal window positions, 1×1 a "
+        "channel; limit: the module without any shift"
+    )
     memory = "kept for the backward pass, fp32, one picture; columns as above"
     return [
-        Line("SSN shift, forward + backward", ours, grid, limit=none, asked=1.5, note=note),
+        Line("SSN shift, forward + backward", ours, grid, windows, none, asked=1.5, note=note),
         Line(
             "SSN shift, memory",
             kept[chosen[1]],
             kept[chosen[2]],
+            kept[chosen[3]],
             limit=kept[chosen[0]],
             unit="MB",
             asked=1.0,

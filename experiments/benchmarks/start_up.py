@@ -7,9 +7,11 @@ Processor seconds of a process of its own, whatever else the machine does.
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
+import tempfile
 from statistics import median
 
 from experiments.benchmarks.measuring import Line, Setting
@@ -17,6 +19,7 @@ from experiments.benchmarks.measuring import Line, Setting
 COMMANDS = ("experiments.run", "experiments.data", "experiments.oracle", "experiments.doctor")
 LIMIT = 1000.0
 """Milliseconds."""
+FIRST, STEPPED = 20_000.0, "inspose"
 
 
 def processor_time(arguments: list[str]) -> float:
@@ -27,17 +30,45 @@ def processor_time(arguments: list[str]) -> float:
     return 1e3 * (after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
 
 
+_FIRST_STEP = """
+import os, sys, time
+from experiments.run import main
+from lightning_modules.papers import PAPERS, load
+
+def stop(*_):
+    os.write(sys.__stdout__.fileno(), f"\\nprocessor {1e3 * time.process_time():.0f}\\n".encode())
+    os._exit(0)
+
+paper, root = sys.argv[1:]
+load(PAPERS[paper].module).on_train_batch_end = stop
+sys.exit(main(["--paper", paper, "--preset", "smoke", f"output.root={root}", "wandb.mode=disabled"]))
+"""
+
+
+def first_step(paper: str) -> float:
+    """Milliseconds of processor time until a smoke run's first training step is done, its pictures rendered before."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [sys.executable, "-c", _FIRST_STEP, paper, folder]
+        told = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
+    return float(re.findall(r"^processor (\d+)$", told, re.MULTILINE)[-1])
+
+
 def lines(setting: Setting) -> list[Line]:
-    """``--help`` of the slowest command; the naive form imports what a run needs before it answers."""
+    """``--help`` of the slowest command; the naive form imports what a run needs before it answers. A first step."""
     slowest = max(
         (median(processor_time(["-m", command, "--help"]) for _ in range(3)), command) for command in COMMANDS
     )
     eager = processor_time(["-c", "import experiments.training.session"])
     note = f"{slowest[1]}, the slowest of {len(COMMANDS)}; naive: torch and Lightning imported first; limit: a second"
-    return [Line("--help", slowest[0], eager, limit=LIMIT, against="limit", asked=1.0, note=note)]
+    step = f"smoke run of {STEPPED}, all threads; limit: {FIRST / 1e3:.0f} s"
+    return [
+        Line("--help", slowest[0], eager, limit=LIMIT, against="limit", asked=1.0, note=note),
+        Line("first training step", first_step(STEPPED), limit=FIRST, against="limit", asked=1.0, note=step),
+    ]
 
 
 def main() -> None:
+    print(f"{'first training step':>24} {first_step(STEPPED):13.0f} ms of processor time")
     for command in COMMANDS:
         print(f"{command:>24} --help {processor_time(['-m', command, '--help']):6.0f} ms of processor time")
 

@@ -52,7 +52,8 @@ def apply_kp_nets(
     """Keypoint maps of N instances per image, in float32 also under autocast.
 
     The relative coordinates ``(cell centre - location) / scale`` are never built: the first layer is linear in them,
-    so the cell's part is one product shared by all instances and the location's part goes into the bias.
+    so the cell's part is one product shared by all instances and the location's part goes into the bias. Biases are
+    a matrix's last column, and the maps' last channel is 1.
 
     Args:
         features_s8: [B, C, h, w], F_kp of stride 8.
@@ -73,13 +74,28 @@ def apply_kp_nets(
         by_offset = by_offset / scales[..., None, None]
         bias = bias - (by_offset * locations.unsqueeze(-2)).sum(dim=-1)
         cells = cell_centers((height, width), FEATURE_STRIDE, features_s8.device).T.expand(batch, -1, -1)
-        inputs = torch.cat([features_s8.float().flatten(2), cells], dim=1)
+        inputs = torch.cat([features_s8.float().flatten(2), cells, torch.ones_like(cells[:, :1])], dim=1)
         weight = torch.cat([by_feature, by_offset], dim=-1)
-        maps = torch.baddbmm(bias.flatten(1).unsqueeze(-1), weight.flatten(1, 2), inputs)
+        maps = torch.bmm(_with_bias(weight, bias, hands_on=shape.depth > 1).flatten(1, 2), inputs)
         maps = maps.view(batch * instances, -1, height * width)
-        for weight, bias in layers[1:]:
-            maps = torch.baddbmm(bias.flatten(0, 1).unsqueeze(-1), weight.flatten(0, 1), maps.relu_())
+        for depth, (weight, bias) in enumerate(layers[1:], start=2):
+            weight = _with_bias(weight, bias, hands_on=depth < shape.depth)
+            maps = torch.bmm(weight.flatten(0, 1), maps.relu_())
     return maps.view(batch, instances, shape.num_keypoints, height, width)
+
+
+def _with_bias(weight: Tensor, bias: Tensor, *, hands_on: bool) -> Tensor:
+    """``[..., out, in]`` and ``[..., out]`` as one matrix ``[..., out, in + 1]`` for maps whose last channel is 1.
+
+    With ``hands_on`` a row more makes that channel again. A bias that is added to whole maps costs as much as the
+    product: it is one more pass over the memory.
+    """
+    matrix = torch.cat([weight, bias.unsqueeze(-1)], dim=-1)
+    if not hands_on:
+        return matrix
+    one = torch.zeros_like(matrix[..., :1, :])
+    one[..., -1] = 1.0
+    return torch.cat([matrix, one], dim=-2)
 
 
 def resample(maps_s8: Tensor, stride: int) -> Tensor:

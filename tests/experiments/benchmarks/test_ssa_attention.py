@@ -6,7 +6,7 @@ from lightning_modules.ssa.attention import Encoder
 
 def test_both_forms_compute_the_same_and_ours_keeps_less() -> None:
     torch.manual_seed(0)
-    theirs = FullWeights().eval()
+    theirs = FullWeights(0.1).eval()
     encoder = Encoder(LAYERS, WIDTH, 2 * WIDTH, 1, 0.1).eval()
     encoder.load_state_dict(theirs.state_dict())
     features, cells = torch.randn(1, WIDTH, 16, 16), torch.tensor([[3, 200]])
