@@ -86,11 +86,14 @@ def follow(exportable: Exportable) -> torch.export.ExportedProgram:
     """The module as a graph whose batch, height and width are dynamic."""
     import torch
 
+    from experiments.exporting.static_padding import with_static_padding
+
     sizes = {axis: exportable.multiple * _dim(name, exportable) for axis, name in ((2, "height"), (3, "width"))}
     shapes = ({0: torch.export.Dim("batch", min=1, max=4096), **sizes},)
     images = images_for(exportable, 2, 1, 0)
     with torch.no_grad():
-        return torch.export.export(exportable.module.eval(), (images,), dynamic_shapes=shapes, strict=False)
+        module = with_static_padding(exportable.module.eval())
+        return torch.export.export(module, (images,), dynamic_shapes=shapes, strict=False)
 
 
 def describe(trained: Trained, exportable: Exportable) -> dict[str, Any]:
