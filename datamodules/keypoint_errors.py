@@ -187,7 +187,8 @@ def _image_errors(
     sigmas: NDArray[Any],
     mirror: NDArray[Any],
 ) -> ImageErrors:
-    keypoints = np.array([person["keypoints"] for person in people], dtype=np.float64).reshape(len(people), -1, 3)
+    keypoints = np.array([person["keypoints"] for person in people], dtype=np.float64)
+    keypoints = keypoints.reshape(len(people), len(sigmas), 3)
     areas = np.array([person["area"] for person in people], dtype=np.float64)
     number = {person["id"]: index for index, person in enumerate(people)}
     is_ignored = dict(zip(matching["gtIds"], np.asarray(matching["gtIgnore"]) > 0, strict=True))

@@ -83,6 +83,16 @@ def test_exact_people_have_no_errors_and_nobody_is_all_missing(people_file, exac
     assert nothing.gains["false_negative"] == nothing.shares["false_negative"] == 1.0
 
 
+def test_people_found_where_nobody_is_are_false_positives(people_file, exact):
+    file, content = people_file()
+    results = exact(content)
+    assert 2 not in {entry["image_id"] for entry in results}
+    found = diagnose(CocoKeypointEvaluator(file), [*results, {**results[0], "image_id": 2}])
+    empty = next(image for image in found.images if image.image_id == 2)
+    assert (len(empty.false_positives), len(empty.false_negatives)) == (1, 0)
+    assert found.people["false_positive"] == 1
+
+
 def test_images_come_worst_first(people_file, exact):
     file, content = people_file()
     results = exact(content)
