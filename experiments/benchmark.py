@@ -36,6 +36,7 @@ BENCHMARKS = (
     "suppression",
     "evaluation",
     "end_to_end",
+    "training_step",
     "predict_video",
 )
 REFUSED = 2

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from datamodules.host_memory import keep_freed_memory
 from experiments.benchmarks.measuring import Line, Setting
 from lightning_modules.inspose.kp_net import KPNetShape, apply_kp_nets, split_parameters
 from lightning_modules.inspose.locations import FEATURE_STRIDE, cell_centers
@@ -78,6 +79,7 @@ def sample(instances: int, height: int, width: int) -> tuple[Tensor, Tensor, Ten
 @torch.no_grad()
 def lines(setting: Setting, height: int = 100, width: int = 168) -> list[Line]:
     """One line per number of people."""
+    keep_freed_memory()  # else new pages for maps of 73 MB take longer than any form of the product
     found = []
     for count in (10, 64, 200, 500) if setting.full else (64,):
         arguments = [tensor.to(setting.device) for tensor in sample(count, height, width)]

@@ -126,9 +126,10 @@ def lines(setting: Setting, side: int = 40) -> list[Line]:
             note += "; a CPU's fused kernel knows no dropout: PyTorch's plain form steps in, which keeps them too"
         name = f"SSA attention rows, {side * side} tokens, " + (f"dropout {dropout}" if dropout else "no dropout")
         time_asked, memory_asked = (1.0, 2.0) if is_fused else (None, None)
+        rest = "kept for the backward pass; what feed-forward layers and norms keep is in both"
         found += [
             Line(f"{name}, forward + backward", times["ours"], times["full"], asked=time_asked, note=note),
-            Line(f"{name}, memory", kept[1], kept[0], unit="MB", asked=memory_asked, note="kept for the backward pass"),
+            Line(f"{name}, memory", kept[1], kept[0], unit="MB", asked=memory_asked, note=rest),
         ]
     return found
 

@@ -17,6 +17,7 @@ from experiments.benchmarks import (
     paf_assembly,
     suppression,
     targets,
+    training_step,
     worker_memory,
 )
 from experiments.benchmarks.measuring import Line, Setting
@@ -155,3 +156,18 @@ def test_workers_come_to_own_objects_and_share_columns(monkeypatch):
     (line,) = worker_memory.lines(QUICK)
     assert line.naive > line.ours
     assert_sound([line])
+
+
+def test_a_step_of_training_has_a_rate_and_its_forms_differ_in_layout_alone():
+    case = training_step.Case("ssn", (training_step.BACKBONE, "data.crop_size=[32,32]"), (), 2)
+    (line,) = training_step.lines(QUICK, (case,))
+    assert_sound([line])
+    assert line.name == "training, ssn, 2 × 32×32"
+    assert "images/s" in line.note
+    config = training_step.compose("ssn", None, list(case.overrides))
+    modules = [training_step.module_to_train(config, QUICK, is_plain=is_plain) for is_plain in (True, False)]
+    weights = [module.network.state_dict() for module in modules]
+    for name, value in weights[0].items():
+        assert value.equal(weights[1][name])
+    strides = [{p.stride() for p in module.parameters() if p.dim() == 4 and p.shape[2] > 1} for module in modules]
+    assert strides[0] != strides[1]
