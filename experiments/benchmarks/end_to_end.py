@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ class Model(NamedTuple):
 
 
 BACKBONE = "model.backbone.weights=null"
+YOLO = "yolo11m-pose"
 MODELS = (
     Model(
         "inspose",
@@ -62,7 +64,7 @@ MODELS = (
         None,
         "peer: SimpleBaseline R50 on the same crop, flip test: what Graph-PCNN adds to it",
     ),
-    Model("ssa", None, (BACKBONE,), None, None, "no peer of this kind installs"),
+    Model("ssa", None, (BACKBONE,), "yolo", None, f"peer: Ultralytics' {YOLO}, the network alone"),
     Model("openpose_ssal", "single_scale", ("model.network.weights=null",), None, None, "one scale, 368 pixels"),
 )
 
@@ -132,7 +134,28 @@ def simple_baseline(batch: PoseBatch, setting: Setting) -> Callable[[], object]:
     return lambda: module.predict(batch)
 
 
-PEERS = {"keypoint_rcnn": keypoint_rcnn, "simple_baseline": simple_baseline}
+def yolo(batch: PoseBatch, setting: Setting) -> Callable[[], object]:
+    """From its YAML, with random weights and without its suppression. Measured where it is installed; AGPL, so never
+    a dependency.
+    """
+    from ultralytics.nn.tasks import PoseModel
+
+    torch.manual_seed(0)
+    network = setting.place(PoseModel(f"{YOLO}.yaml", verbose=False))
+    return lambda: network(batch.images)
+
+
+PEERS = {"keypoint_rcnn": keypoint_rcnn, "simple_baseline": simple_baseline, "yolo": yolo}
+NEEDS = {"yolo": "ultralytics"}
+"""Packages beyond the suite's own."""
+
+
+def present(model: Model) -> Model:
+    """``model``, without its peer where that is not installed."""
+    package = NEEDS.get(model.peer or "")
+    if package is None or find_spec(package) is not None:
+        return model
+    return model._replace(peer=None, note=f"{model.note}: not installed")
 
 
 def decoding_of_truth(module: Any, batch: PoseBatch) -> Callable[[], object] | None:
@@ -197,7 +220,7 @@ def lines(setting: Setting, models: tuple[Model, ...] = MODELS) -> list[Line]:
             make_dataset(root, RenderedConfig(train_images=1, val_images=4, size=544), progress=False)
         for size in (1, 16) if setting.full and setting.is_gpu else (1,):
             for model in models:
-                found += measure(model, root, size, setting)
+                found += measure(present(model), root, size, setting)
     return found
 
 

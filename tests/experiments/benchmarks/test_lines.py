@@ -171,3 +171,14 @@ def test_a_step_of_training_has_a_rate_and_its_forms_differ_in_layout_alone():
         assert value.equal(weights[1][name])
     strides = [{p.stride() for p in module.parameters() if p.dim() == 4 and p.shape[2] > 1} for module in modules]
     assert strides[0] != strides[1]
+
+
+def test_a_peer_that_is_not_installed_is_told(monkeypatch):
+    (model,) = (model for model in end_to_end.MODELS if model.peer == "yolo")
+    monkeypatch.setattr(end_to_end, "find_spec", lambda name: None)
+    alone = end_to_end.present(model)
+    assert alone.peer is None
+    assert alone.note.endswith("the network alone: not installed")
+    monkeypatch.setattr(end_to_end, "find_spec", lambda name: name)
+    assert end_to_end.present(model) is model
+    assert {model.peer for model in end_to_end.MODELS} - {None} <= set(end_to_end.PEERS)
