@@ -88,6 +88,9 @@ class Predictions(NamedTuple):
     """f32 [B, Q, 4], x0 y0 x1 y1, where the paper predicts them."""
     masks: tuple[tuple[Tensor, ...], ...] | None = None
     """bool [h, w] per image and person at the photograph's size, where the paper predicts them."""
+    areas: Tensor | None = None
+    """f32 [B, Q], square pixels: a person's size where duplicates are sought by OKS; None takes the boxes', else the
+    keypoints' extent."""
 
 
 def last_stage(predictions: Predictions | dict[str, Predictions]) -> Predictions:

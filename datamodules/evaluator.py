@@ -33,7 +33,7 @@ class ScoredSample(NamedTuple):
     scores: np.ndarray
     """f32 [n]."""
     areas: np.ndarray
-    """f32 [n], of the predicted boxes, or of the keypoints' extent where none are predicted."""
+    """f32 [n], as ``Predictions.areas``."""
     masks: list[RunLengths] | None = None
     """n run lengths at the photograph's size, where masks are predicted."""
 
@@ -89,7 +89,7 @@ class CocoKeypointEvaluator:
         is_finite = np.isfinite(scores) & np.isfinite(keypoints).all(axis=(2, 3))
         self.num_dropped += int((is_valid & ~is_finite).sum())
         is_kept = is_valid & is_finite
-        boxes = None if predictions.boxes is None else predictions.boxes.detach().float().cpu().numpy()
+        areas = person_areas(predictions)
         for row, (sample_id, image_id) in enumerate(zip(sample_ids.tolist(), image_ids.tolist(), strict=True)):
             if image_id not in self.ground_truth.known_ids:
                 raise EvaluationError(f"{self.annotation_file}: predictions name image id {image_id}, not in the file")
@@ -97,9 +97,8 @@ class CocoKeypointEvaluator:
                 continue
             kept = is_kept[row]
             masks = None if predictions.masks is None else _kept_masks(predictions.masks[row], kept)
-            found = keypoints[row, kept]
-            areas = person_areas(found, None if boxes is None else boxes[row, kept])
-            self._samples[sample_id] = ScoredSample(image_id, found, scores[row, kept], areas, masks)
+            found, found_scores, found_areas = keypoints[row, kept], scores[row, kept], areas[row, kept]
+            self._samples[sample_id] = ScoredSample(image_id, found, found_scores, found_areas, masks)
 
     def state(self) -> dict[int, ScoredSample]:
         """Everything taken in so far by ``sample_id``: picklable, for ``merge`` in another process."""

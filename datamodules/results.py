@@ -14,7 +14,7 @@ MAX_DETECTIONS = 20
 """COCO scores the 20 best people of an image."""
 
 Suppress = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""The n people of an image (f32 [n, K, 3] keypoints, [n] scores, [n] areas of their boxes) -> bool [n], who stays."""
+"""The n people of an image (f32 [n, K, 3] keypoints, [n] scores, [n] areas) -> bool [n], who stays."""
 
 
 def best_rows(keypoints: np.ndarray, scores: np.ndarray, areas: np.ndarray, suppress: Suppress | None) -> np.ndarray:
@@ -25,11 +25,16 @@ def best_rows(keypoints: np.ndarray, scores: np.ndarray, areas: np.ndarray, supp
     return order[:MAX_DETECTIONS]
 
 
-def person_areas(keypoints: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
-    """f32 [n]: areas of ``boxes`` [n, 4], or of the extent of ``keypoints`` [n, K, 3] where none are predicted."""
-    if boxes is None:
-        return np.ptp(keypoints[..., :2], axis=1).prod(axis=1)
-    return (boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(axis=1)
+def person_areas(predictions: Predictions) -> np.ndarray:
+    """f32 [B, Q], what ``Predictions.areas`` says."""
+    if predictions.areas is not None:
+        areas = predictions.areas
+    elif predictions.boxes is not None:
+        areas = (predictions.boxes[..., 2:] - predictions.boxes[..., :2]).clamp_min(0).prod(dim=-1)
+    else:
+        places = predictions.keypoints[..., :2]
+        areas = (places.amax(dim=-2) - places.amin(dim=-2)).prod(dim=-1)
+    return areas.detach().float().cpu().numpy()
 
 
 def to_result(image_id: int, category_id: int, keypoints: np.ndarray, score: float) -> dict[str, Any]:

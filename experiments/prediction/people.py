@@ -39,6 +39,8 @@ class People(NamedTuple):
     """[n, K, 3], x, y, score."""
     scores: NDArray[np.float32]
     """[n]."""
+    areas: NDArray[np.float32]
+    """[n], as ``Predictions.areas``."""
     boxes: NDArray[np.float32] | None
     """[n, 4], x0 y0 x1 y1, where predicted or given."""
     masks: list[NDArray[np.bool_]] | None
@@ -103,15 +105,17 @@ class Estimator:
         """The people of a photograph out of those of its samples: duplicates left out, the best 20, best first."""
         if not parts:
             empty = np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)
-            return People(empty, np.zeros(0, np.float32), None, None)
+            return People(empty, np.zeros(0, np.float32), np.zeros(0, np.float32), None, None)
         keypoints = np.concatenate([part.keypoints for part in parts])
         scores = np.concatenate([part.scores for part in parts])
+        areas = np.concatenate([part.areas for part in parts])
         boxes = None if parts[0].boxes is None else np.concatenate([part.boxes for part in parts])
-        rows = best_rows(keypoints, scores, person_areas(keypoints, boxes), self.suppress)
+        rows = best_rows(keypoints, scores, areas, self.suppress)
         masks = None if parts[0].masks is None else [mask for part in parts for mask in part.masks or []]
         return People(
             keypoints[rows],
             scores[rows],
+            areas[rows],
             None if boxes is None else boxes[rows],
             None if masks is None else [masks[row] for row in rows],
             tuple(maps for part in parts for maps in part.maps),
@@ -136,11 +140,13 @@ class Estimator:
 def _rows(predictions: Predictions) -> list[People]:
     keypoints, scores, is_valid, _, _ = to_host(predictions)
     kept = is_valid & np.isfinite(scores) & np.isfinite(keypoints).all(axis=(2, 3))
+    areas = person_areas(predictions)
     boxes = None if predictions.boxes is None else predictions.boxes.float().cpu().numpy()
     return [
         People(
             keypoints[row, kept[row]],
             scores[row, kept[row]],
+            areas[row, kept[row]],
             None if boxes is None else boxes[row, kept[row]],
             None if predictions.masks is None else _masks(predictions.masks[row], kept[row]),
         )

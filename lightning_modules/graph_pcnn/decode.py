@@ -12,6 +12,7 @@ from torch import Tensor
 
 from datamodules.contracts import PoseBatch, Predictions
 from lightning_modules.graph_pcnn.trunks import STRIDE
+from lightning_modules.shared.crops import people_of_crops
 
 
 class Pose(NamedTuple):
@@ -51,21 +52,6 @@ def to_predictions(position: Tensor, score: Tensor, batch: PoseBatch, threshold:
         batch: the crops.
         threshold: least score of a keypoint that counts.
     """
-    meta = batch.meta
     counts = score > threshold
     mean = (score * counts).sum(1) / counts.sum(1).clamp_min(1)
-    keypoints = _to_photograph(position.float() * STRIDE, meta.to_original)
-    corners = _to_photograph(batch.persons.boxes[:, 0].unflatten(1, (2, 2)), meta.to_original)
-    return Predictions(
-        keypoints=torch.cat([keypoints, score[..., None]], dim=-1)[:, None],
-        scores=(mean * meta.detection_score)[:, None],
-        is_valid=batch.persons.is_real[:, :1],
-        sample_id=meta.sample_id,
-        image_id=meta.image_id,
-        boxes=torch.cat([corners.amin(1), corners.amax(1)], dim=1)[:, None],
-    )
-
-
-def _to_photograph(points: Tensor, to_original: Tensor) -> Tensor:
-    """[B, N, 2], input pixels, by the maps [B, 2, 3]."""
-    return points @ to_original[:, :, :2].mT + to_original[:, None, :, 2]
+    return people_of_crops(position.float() * STRIDE, score, mean * batch.meta.detection_score, batch)

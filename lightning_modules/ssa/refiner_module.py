@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 
 from datamodules.contracts import PoseBatch, Predictions
 from datamodules.skeleton import Skeleton
 from lightning_modules.shared.config import OptimizerConfig, as_plain
+from lightning_modules.shared.crops import people_of_crops
 from lightning_modules.shared.optim import build_optimizer
 from lightning_modules.ssa.config import RefinerConfig
 from lightning_modules.ssa.network import HEATMAP_STRIDE, Refiner
@@ -62,18 +62,11 @@ class SinglePerson(pl.LightningModule):
         """One person per crop."""
         flip = list(self.skeleton.flip_permutation) if self.config.flip_test else None
         places = best_places(self.network, batch.images, flip)
-        matrix = batch.meta.to_original[:, None]
-        points = (matrix[..., :2] @ places[..., :2, None])[..., 0] + matrix[..., 2]
-        scores = places[..., 2]
+        points, scores = places.split((2, 1), dim=2)
+        scores = scores.squeeze(2)
         counted = scores * (scores > LEAST_JOINT_SCORE)
         mean = counted.sum(1) / (counted > 0).sum(1).clamp_min(1)
-        return Predictions(
-            keypoints=torch.cat([points, scores[..., None]], dim=2)[:, None],
-            scores=(mean * batch.meta.detection_score)[:, None],
-            is_valid=torch.ones(len(places), 1, dtype=torch.bool, device=places.device),
-            sample_id=batch.meta.sample_id,
-            image_id=batch.meta.image_id,
-        )
+        return people_of_crops(points, scores, mean * batch.meta.detection_score, batch)
 
     def validation_step(self, batch: PoseBatch, batch_idx: int) -> Predictions:
         return self.predict(batch)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from datamodules.contracts import PoseBatch, Predictions
+from lightning_modules.shared.crops import people_of_crops
 from lightning_modules.shared.peaks import argmax_peaks, dark_peaks, quarter_peaks
 from lightning_modules.ssn.config import DecodeConfig, SubPixel
 from lightning_modules.ssn.targets import to_pixels
@@ -26,17 +27,8 @@ def decode(heatmap_s4: Tensor, batch: PoseBatch, config: DecodeConfig, sigma: fl
         the keypoint scores above ``rescore_threshold`` (0 if there is none).
     """
     points, scores = peaks(heatmap_s4.float(), config.sub_pixel, sigma)
-    meta = batch.meta
-    keypoints = _to_photograph(to_pixels(points), meta.to_original)
-    corners = _to_photograph(batch.persons.boxes[:, 0].unflatten(1, (2, 2)), meta.to_original)
-    return Predictions(
-        keypoints=torch.cat([keypoints, scores[..., None]], dim=-1)[:, None],
-        scores=(meta.detection_score * _confidence(scores, config.rescore_threshold))[:, None],
-        is_valid=batch.persons.is_real[:, :1],
-        sample_id=meta.sample_id,
-        image_id=meta.image_id,
-        boxes=torch.cat([corners.amin(1), corners.amax(1)], dim=1)[:, None],
-    )
+    person_scores = batch.meta.detection_score * _confidence(scores, config.rescore_threshold)
+    return people_of_crops(to_pixels(points), scores, person_scores, batch)
 
 
 def peaks(heatmap: Tensor, sub_pixel: SubPixel, sigma: float) -> tuple[Tensor, Tensor]:
@@ -44,11 +36,6 @@ def peaks(heatmap: Tensor, sub_pixel: SubPixel, sigma: float) -> tuple[Tensor, T
     if sub_pixel is SubPixel.dark:
         return dark_peaks(heatmap, sigma)
     return argmax_peaks(heatmap) if sub_pixel is SubPixel.argmax else quarter_peaks(heatmap)
-
-
-def _to_photograph(points: Tensor, to_original: Tensor) -> Tensor:
-    """[B, N, 2] by the maps [B, 2, 3]."""
-    return points @ to_original[:, :, :2].mT + to_original[:, None, :, 2]
 
 
 def _confidence(scores: Tensor, threshold: float) -> Tensor:

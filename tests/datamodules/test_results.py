@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
+from datamodules.contracts import Predictions
 from datamodules.results import MAX_DETECTIONS, best_rows, person_areas, to_result
 
 
@@ -23,11 +25,14 @@ def test_duplicates_are_judged_best_first() -> None:
     assert seen == [[3.0, 2.0, 1.0, 30.0, 20.0, 10.0]]
 
 
-def test_areas_of_boxes_or_else_of_keypoints() -> None:
-    keypoints = np.array([[[1, 1, 0.5], [4, 3, 0.5], [2, 2, 0.5]]], np.float32)
-    assert person_areas(keypoints, None).tolist() == [6.0]
-    assert person_areas(keypoints, np.array([[0, 0, 5, 4], [3, 3, 1, 1]], np.float32)).tolist() == [20.0, 0.0]
-    assert person_areas(np.zeros((0, 17, 3), np.float32), None).tolist() == []
+def test_areas_as_said_or_else_of_boxes_or_else_of_keypoints() -> None:
+    keypoints = torch.tensor([[[[1, 1, 0.5], [4, 3, 0.5], [2, 2, 0.5]], [[5, 5, 0.1], [6, 5, 0.1], [5, 9, 0.1]]]])
+    ids = torch.tensor([1])
+    predictions = Predictions(keypoints, torch.ones(1, 2), torch.ones(1, 2, dtype=torch.bool), ids, ids)
+    assert person_areas(predictions).tolist() == [[6.0, 4.0]]
+    boxed = predictions._replace(boxes=torch.tensor([[[0.0, 0.0, 5.0, 4.0], [3.0, 3.0, 1.0, 1.0]]]))
+    assert person_areas(boxed).tolist() == [[20.0, 0.0]]
+    assert person_areas(boxed._replace(areas=torch.tensor([[7.0, 8.0]]))).tolist() == [[7.0, 8.0]]
 
 
 def test_results_are_pixel_indices() -> None:

@@ -9,7 +9,8 @@ def people(scores: list[float], **changes: object) -> People:
     generator = np.random.default_rng(0)
     keypoints = generator.uniform(5, 55, (len(scores), 17, 3)).astype(np.float32)
     keypoints[..., 2] = 0.01  # a softmax peak: small, and still the person's best
-    return People(keypoints, np.array(scores, np.float32), None, None)._replace(**changes)
+    people = People(keypoints, np.array(scores, np.float32), np.ones(len(scores), np.float32), None, None)
+    return people._replace(**changes)
 
 
 def test_people_below_the_least_score_are_not_drawn() -> None:

@@ -17,7 +17,9 @@ CLIP = Source(Kind.video, Path("in/clip.avi"))
 
 def one_person(score: float = 0.5, masks: bool = False) -> People:
     keypoints = np.full((1, 17, 3), 10.5, np.float32)
-    return People(keypoints, np.array([score], np.float32), None, [np.eye(20, 30, dtype=bool)] if masks else None)
+    return People(
+        keypoints, *np.array([[score], [1.0]], np.float32), None, [np.eye(20, 30, dtype=bool)] if masks else None
+    )
 
 
 def writer(folder: Path, sources: list[Source], **changes: bool) -> Writer:

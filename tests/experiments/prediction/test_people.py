@@ -126,7 +126,8 @@ def test_people_of_a_photograph_are_the_best_of_its_samples() -> None:
     def part(scores: list[float]) -> People:
         keypoints = np.tile(np.array(scores, np.float32)[:, None, None], (1, 17, 3))
         boxes = np.tile(np.array(scores, np.float32)[:, None], (1, 4))
-        return People(keypoints, np.array(scores, np.float32), boxes, [np.full((1, 1), s > 0.5) for s in scores])
+        masks = [np.full((1, 1), score > 0.5) for score in scores]
+        return People(keypoints, np.array(scores, np.float32), boxes[:, 0], boxes, masks)
 
     found = estimator.merge([part([0.2]), part([]), part([0.9, 0.4] + [0.1] * 30)])
     assert found.scores[:3].tolist() == pytest.approx([0.9, 0.4, 0.2])

@@ -49,7 +49,7 @@ class Slow:
 
     def compute(self, samples: list[int]) -> list[People]:
         self.wait("compute", COMPUTE * len(samples))
-        return [People(np.zeros((0, 17, 3), np.float32), np.zeros(0, np.float32), None, None) for _ in samples]
+        return [People(np.zeros((0, 17, 3), np.float32), *np.zeros((2, 0), np.float32), None, None) for _ in samples]
 
     def merge(self, parts: list[People]) -> People:
         return parts[0]
