@@ -57,8 +57,8 @@ def test_inspose_beside_the_paper(capsys: pytest.CaptureFixture[str], monkeypatc
     assert report["paper"] == "inspose"
     assert rows["KP-Net, depth 3"]["published"] == {"parameters": 313, "macs": None}
     assert rows["KP-Net, depth 3"]["parameters"] == 313
-    # the folded form: 10 inputs, then 8 and 8 for each of 100 × 168 cells
-    assert rows["KP-Net, depth 3"]["macs"] == 100 * 168 * (10 * 8 + 8 * 8 + 8 * 17)
+    # as run: 10 inputs, then 8 and 8 for each of 100 × 168 cells, with a 1 beside them whose weights are the biases
+    assert rows["KP-Net, depth 3"]["macs"] == 100 * 168 * (11 * 9 + 9 * 9 + 9 * 17)
     assert rows["500 KP-Nets"]["macs"] == 500 * rows["KP-Net, depth 3"]["macs"]
     assert rows["as configured, training"]["macs"] > rows["as configured, inference"]["macs"] > 2.5e11
     assert rows["as configured, inference"]["published"] is None
