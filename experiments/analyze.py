@@ -34,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the run's configuration: other data")
     options = parser.parse_args(arguments)
     if options.paper not in PAPERS or find_spec(f"experiments.analyses.{options.paper}") is None:
-        say(f"error: no analysis for paper {options.paper!r}")
+        have = [paper for paper in PAPERS if find_spec(f"experiments.analyses.{paper}") is not None]
+        say(f"error: no analysis for paper {options.paper!r}; there is one for {', '.join(have)}")
         return REFUSED
     from experiments.quiet import quieten
 
