@@ -13,7 +13,7 @@ from lightning_modules.ssn.feature_shift import FeatureShiftModule
 
 
 class DelayedFsmInsertion(pl.Callback):
-    """Inserts every FSM before the first batch after ``feature_shift.insert_step`` optimizer steps.
+    """Inserts every FSM before the first batch after ``feature_shift.insert_step`` optimizer steps of this run's batch.
 
     Offsets that learn from the beginning receive large gradients and move whole maps out of view, from where they do
     not return. The modules are parts of the network, of the optimizer and of checkpoints from the first step, and

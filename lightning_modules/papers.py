@@ -14,6 +14,9 @@ class Paper(NamedTuple):
     """``module:LightningModule`` class, constructed as ``(config, optimizer, skeleton)``."""
     callbacks: tuple[str, ...] = ()
     """``module:Callback`` classes its training needs, constructed as ``(config,)``."""
+    step_keys: tuple[str, ...] = ()
+    """Keys of its configuration that count optimizer steps. Where a step has more or fewer samples than the recipe's,
+    the callbacks get the steps of as many samples, as ``optimizer.milestones`` does."""
 
 
 PAPERS: dict[str, Paper] = {
@@ -50,6 +53,7 @@ PAPERS: dict[str, Paper] = {
             "callbacks.delayed_fsm_insertion:DelayedFsmInsertion",
             "callbacks.offset_lr_decay:OffsetLrDecay",
         ),
+        step_keys=("feature_shift.insert_step",),
     ),
 }
 

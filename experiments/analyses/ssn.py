@@ -105,7 +105,8 @@ def prepare(options: argparse.Namespace) -> Study:
         raise ConfigError(f"{trained.file}: model.feature_shift.enabled is false, so there is nothing to look into")
     if not modules[0].is_inserted:
         step = trained.config.model.feature_shift.insert_step
-        raise ConfigError(f"{trained.file}: saved before its feature shifting modules joined at step {step}")
+        key = f"model.feature_shift.insert_step={step}"
+        raise ConfigError(f"{trained.file}: saved before its feature shifting modules joined ({key})")
     if not 1 <= options.fsm <= len(modules):
         raise ConfigError(f"--fsm {options.fsm}: this network has modules 1 to {len(modules)}")
     pairs = point_pairs(trained.skeleton)

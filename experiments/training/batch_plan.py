@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lightning_modules.shared.config import OptimizerConfig, ScheduleUnit
 
@@ -20,9 +21,9 @@ class BatchPlan(NamedTuple):
         """Optimizer steps that see as many samples as ``recipe_steps`` of the recipe's batch; at least one."""
         return max(1, round(recipe_steps / self.lr_factor))
 
-    def max_steps(self, limit: int, recipe: OptimizerConfig) -> int:
-        """``trainer.max_steps`` at this batch, where the recipe's schedule counts steps; -1 stays no limit."""
-        return self.steps(limit) if limit > 0 and recipe.unit is ScheduleUnit.step else limit
+    def in_steps(self, count: int, recipe: OptimizerConfig) -> int:
+        """A figure in optimizer steps at this batch, where the recipe's schedule counts steps; 0 and -1 stay."""
+        return self.steps(count) if count > 0 and recipe.unit is ScheduleUnit.step else count
 
     def optimizer(self, recipe: OptimizerConfig) -> OptimizerConfig:
         """The recipe at this batch: its rate scaled linearly, and milestones in steps moved to the same samples."""
@@ -30,6 +31,12 @@ class BatchPlan(NamedTuple):
         if recipe.unit is ScheduleUnit.step:
             milestones = [self.steps(milestone) for milestone in milestones]
         return replace(recipe, lr=recipe.lr * self.lr_factor, milestones=milestones)
+
+    def model(self, config: Any, step_keys: Sequence[str], recipe: OptimizerConfig) -> Any:
+        """A paper's configuration at this batch: what its ``step_keys`` count moved to the same samples."""
+        for key in step_keys:
+            config = _changed(config, key.split("."), lambda count: self.in_steps(count, recipe))
+        return config
 
 
 def plan_batches(*, devices: int, batch_size: int, reference_batch: int, accumulate: int | None) -> BatchPlan:
@@ -48,6 +55,12 @@ def plan_batches(*, devices: int, batch_size: int, reference_batch: int, accumul
     rounds = max(1, reference_batch // per_round) if accumulate is None else accumulate
     samples = per_round * rounds
     return BatchPlan(rounds, samples, samples / reference_batch)
+
+
+def _changed(config: Any, path: list[str], change: Callable[[int], int]) -> Any:
+    name, *rest = path
+    value = getattr(config, name)
+    return replace(config, **{name: _changed(value, rest, change) if rest else change(value)})
 
 
 def describe(plan: BatchPlan, *, devices: int, batch_size: int, recipe: OptimizerConfig) -> str:

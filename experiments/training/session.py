@@ -82,11 +82,13 @@ class Session:
             accumulate=config.trainer.accumulate,
         )
         self.trainer.accumulate_grad_batches = self.plan.accumulate
-        self.trainer.fit_loop.epoch_loop.max_steps = self.plan.max_steps(config.trainer.max_steps, config.optimizer)
+        self.trainer.fit_loop.epoch_loop.max_steps = self.plan.in_steps(config.trainer.max_steps, config.optimizer)
         self.say(self._opening_line())
         self.module = build_module(config, self.skeleton, self.plan)
         self.callbacks = build_callbacks(config, directory.path, self._identity())
-        papers_own = [load(reference)(config.model) for reference in PAPERS[config.paper].callbacks]
+        paper = PAPERS[config.paper]
+        model = self.plan.model(config.model, paper.step_keys, config.optimizer)
+        papers_own = [load(reference)(model) for reference in paper.callbacks]
         decay = config.trainer.ema_decay
         average = [] if decay is None else [average_weights(decay)]  # first: checkpoints hold it
         trainer: Any = self.trainer  # Lightning declares its callbacks nowhere

@@ -73,7 +73,8 @@ class FeatureShiftConfig:
     offset_start: float = 1.0
     """Offsets begin uniform in ± this, pixels of the map they move."""
     insert_step: int = 6000
-    """Optimizer steps after which ``callbacks.delayed_fsm_insertion`` inserts the modules; 0 starts with them."""
+    """Optimizer steps after which ``callbacks.delayed_fsm_insertion`` inserts the modules; 0 starts with them. As the
+    schedule's they are steps of ``optimizer.reference_batch`` samples: of more, there are fewer."""
     offset_lr: float = 1e-3
     """Of the offsets, whatever the main schedule does."""
     offset_lr_decay: float = 0.9

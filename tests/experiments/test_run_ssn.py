@@ -3,15 +3,19 @@
 import csv
 import json
 
+import pytest
 import yaml
 
 from experiments.run import main
 
 
-def test_modules_join_and_offsets_decay_in_a_run(tiny_coco, tmp_path, capfd):
+@pytest.mark.parametrize(("reference", "insert_step"), [(4, 2), (2, 4)])
+def test_modules_join_and_offsets_decay_in_a_run(tiny_coco, tmp_path, capfd, reference, insert_step):
+    """After as many samples, whatever a step has of them: here four."""
     arguments = ["--paper", "ssn", "--preset", "smoke", "--name", "one", f"output.root={tmp_path}"]
     more = [f"data.root={tiny_coco}", "wandb.mode=disabled", "output.pictures=0", "data.batch_size=4"]
-    more += ["optimizer.reference_batch=4", "trainer.log_every_steps=1", "model.feature_shift.insert_step=2"]
+    more += [f"optimizer.reference_batch={reference}", "trainer.log_every_steps=1"]
+    more += [f"model.feature_shift.insert_step={insert_step}"]
     assert main([*arguments, *more]) == 0
     folder = tmp_path / "ssn" / "one"
     rows = list(csv.DictReader((folder / "metrics.csv").open()))

@@ -86,7 +86,7 @@ def test_without_shifting_there_are_no_offsets_to_draw(checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "fsm", "message"),
     [
-        (["model.feature_shift.insert_step=4"], 3, "before its feature shifting modules joined at step 4"),
+        (["model.feature_shift.insert_step=4"], 3, r"before its feature shifting modules joined .*insert_step=4"),
         (["model.feature_shift.enabled=false"], 3, "model.feature_shift.enabled is false"),
         ([INSERTED], 4, "--fsm 4: this network has modules 1 to 3"),
     ],

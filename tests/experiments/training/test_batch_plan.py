@@ -1,10 +1,14 @@
 """The paper's batch on any number of devices."""
 
+from dataclasses import replace
+
 import pytest
 
 from experiments.training.batch_plan import BatchPlan, describe, plan_batches
+from lightning_modules.papers import PAPERS
 from lightning_modules.shared.config import OptimizerConfig, ScheduleUnit
 from lightning_modules.shared.optim import learning_rate_factor
+from lightning_modules.ssn.config import Config, FeatureShiftConfig
 
 
 @pytest.mark.parametrize(
@@ -44,12 +48,27 @@ def test_a_schedule_in_steps_lowers_the_rate_after_as_many_samples(devices):
     for samples, expected in ((299_000 * 16, 1.0), (301_000 * 16, 0.5), (331_000 * 16, 0.25)):
         step = samples // plan.samples_per_step
         assert scaled.lr * factor(step) == pytest.approx(5e-4 * plan.lr_factor * expected)
-    assert plan.max_steps(400_000, recipe) * plan.samples_per_step == pytest.approx(400_000 * 16, rel=1e-4)
-    assert plan.max_steps(-1, recipe) == -1
+    assert plan.in_steps(400_000, recipe) * plan.samples_per_step == pytest.approx(400_000 * 16, rel=1e-4)
+    assert [plan.in_steps(none, recipe) for none in (-1, 0)] == [-1, 0]
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize("unit", ScheduleUnit)
+def test_what_a_paper_counts_in_steps_shrinks_with_the_schedule(devices, unit):
+    recipe = OptimizerConfig(unit=unit, milestones=[6000])
+    plan = plan_batches(devices=devices, batch_size=16, reference_batch=16, accumulate=None)
+    model = Config(feature_shift=FeatureShiftConfig(channels=8, insert_step=6000), sigma=3.0)
+    scaled = plan.model(model, PAPERS["ssn"].step_keys, recipe)
+    assert [scaled.feature_shift.insert_step] == plan.optimizer(recipe).milestones
+    assert scaled.feature_shift.insert_step == (6000 // devices if unit is ScheduleUnit.step else 6000)
+    assert (scaled.feature_shift.channels, scaled.sigma, model.feature_shift.insert_step) == (8, 3.0, 6000)
+    at_once = replace(model, feature_shift=FeatureShiftConfig(insert_step=0))
+    assert plan.model(at_once, PAPERS["ssn"].step_keys, recipe) == at_once
+    assert plan.model(model, (), recipe) is model
 
 
 def test_a_schedule_in_epochs_stays():
     recipe = OptimizerConfig(lr=0.01, milestones=[27, 33])
     plan = plan_batches(devices=8, batch_size=4, reference_batch=16, accumulate=None)
     assert plan.optimizer(recipe) == OptimizerConfig(lr=0.02, milestones=[27, 33])
-    assert plan.max_steps(100, recipe) == 100
+    assert plan.in_steps(100, recipe) == 100
