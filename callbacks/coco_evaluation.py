@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import pytorch_lightning as pl
 import torch.distributed as dist
 
+from datamodules.coco_backend import check_backend
+from datamodules.config import EvaluationBackend
 from datamodules.contracts import PoseBatch, Predictions
 from datamodules.evaluator import CocoKeypointEvaluator
 from datamodules.keypoint_distance import MEAN_DISTANCE, KeypointDistance
@@ -39,9 +41,17 @@ class CocoEvaluation(pl.Callback):
 
     Args:
         predictions_file: the last evaluation's people in COCO's result format; None writes none.
+        backend: what computes the figures.
+
+    Raises:
+        ValueError: the backend is not installed.
     """
 
-    def __init__(self, predictions_file: Path | None = None) -> None:
+    def __init__(
+        self, predictions_file: Path | None = None, backend: EvaluationBackend = EvaluationBackend.pycocotools
+    ) -> None:
+        check_backend(backend)
+        self.backend = backend
         self.predictions_file = predictions_file
         self.figures: dict[str, float] = {}
         """Of the last evaluation, by the names of ``datamodules.evaluator.FIGURES``, and of the stages before
@@ -62,6 +72,7 @@ class CocoEvaluation(pl.Callback):
                     image_ids=data.val_image_ids,
                     skeleton=data.skeleton,
                     suppress=getattr(pl_module, "suppress", None),
+                    backend=self.backend,
                 )
                 if data.val_people_are_given:
                     self._distances[stage] = KeypointDistance()

@@ -1,21 +1,20 @@
-"""Predictions -> COCO keypoint and mask figures, by pycocotools. No Lightning in it."""
+"""Predictions -> COCO keypoint and mask figures. No Lightning in it."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from pycocotools.coco import COCO as CocoIndex
-from pycocotools.cocoeval import COCOeval
 
+from datamodules import coco_backend
+from datamodules.config import EvaluationBackend
 from datamodules.contracts import Predictions
-from datamodules.ground_truth import EvaluationError, index_of, read_ground_truth
+from datamodules.ground_truth import EvaluationError, read_ground_truth
 from datamodules.mask_figures import RunLengths, encode_masks, score_masks
 from datamodules.results import MAX_DETECTIONS, Suppress, best_rows, person_areas, to_host, to_result
 from datamodules.skeleton import COCO, Skeleton
@@ -49,9 +48,10 @@ class CocoKeypointEvaluator:
         image_ids: score these images only; None is every image of the file.
         skeleton: gives K and the OKS sigmas.
         suppress: leaves duplicates out, where people of one image come from several samples. None keeps all.
+        backend: what computes the figures.
 
     Raises:
-        EvaluationError: as ``read_ground_truth``.
+        EvaluationError: as ``read_ground_truth``, or the backend is not installed.
     """
 
     def __init__(
@@ -61,7 +61,10 @@ class CocoKeypointEvaluator:
         image_ids: Iterable[int] | None = None,
         skeleton: Skeleton = COCO,
         suppress: Suppress | None = None,
+        backend: EvaluationBackend = EvaluationBackend.pycocotools,
     ) -> None:
+        coco_backend.check_backend(backend)
+        self.backend = backend
         self.annotation_file = Path(annotation_file)
         self.skeleton = skeleton
         self.suppress = suppress
@@ -136,8 +139,8 @@ class CocoKeypointEvaluator:
     def compute(self) -> dict[str, float]:
         """COCO's ten figures in [0, 1], named as in ``FIGURES``; with masks also ``segm/AP`` and its kin.
 
-        Without a detection they are 0. Where the split has no labelled person at all, pycocotools gives -1: the
-        overall figures are then 0, and those of an area range that holds nobody are NaN.
+        Without a detection they are 0. Where the split has no labelled person at all, COCO gives -1: the overall
+        figures are then 0, and those of an area range that holds nobody are NaN.
         """
         figures = self.score(self.results())
         if any(sample.masks is not None for sample in self._samples.values()):
@@ -150,7 +153,7 @@ class CocoKeypointEvaluator:
         Raises:
             EvaluationError: an annotation has no ``segmentation``.
         """
-        scored = score_masks(self._ground_truth_with_masks(), results)
+        scored = score_masks(self._ground_truth_with_masks(), results, self.backend)
         return {f"segm/{name}": figure for name, figure in scored.items()}
 
     def mask_results(self) -> list[dict[str, Any]]:
@@ -177,40 +180,36 @@ class CocoKeypointEvaluator:
 
     def score(self, results: list[dict[str, Any]]) -> dict[str, float]:
         """The figures of any list in COCO's result format, for instance one that was read from a file."""
-        with redirect_stdout(io.StringIO()):
-            evaluation = self._evaluation(results)
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-        figures = zip(FIGURES, evaluation.stats.tolist(), strict=True)
+        evaluation = self._evaluation(results)
+        figures = zip(FIGURES, coco_backend.figures(evaluation), strict=True)
         return {name: figure if figure >= 0 else _nobody(name) for name, figure in figures}
 
     def match(
         self, results: list[dict[str, Any]], *, thresholds: Sequence[float] | None = None, image_ids: Any = None
-    ) -> COCOeval:
-        """COCO's matching of ``results`` with people of any size: ``evaluate`` done, ``evalImgs`` filled.
+    ) -> dict[int, dict[str, Any] | None]:
+        """COCO's matching of ``results`` with people of any size.
 
         Args:
             results: COCO's result format; the entry numbered n from 0 has the id n + 1 in ``dtIds``.
             thresholds: of OKS; None is COCO's ten.
             image_ids: match in these images only; ``results`` must lie in the evaluator's own.
-        """
-        with redirect_stdout(io.StringIO()):
-            evaluation = self._evaluation(results)
-            params = evaluation.params
-            params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
-            params.iouThrs = params.iouThrs if thresholds is None else np.asarray(thresholds)
-            params.imgIds = params.imgIds if image_ids is None else sorted(image_ids)
-            evaluation.evaluate()
-        return evaluation
 
-    def _evaluation(self, results: list[dict[str, Any]]) -> COCOeval:
-        if results:
-            detections = self.ground_truth.index.loadRes([dict(result) for result in results])
-        else:  # loadRes fails on an empty list
-            detections = index_of({**self.ground_truth.index.dataset, "annotations": []})
-        evaluation = COCOeval(self.ground_truth.index, detections, "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.asarray(self.skeleton.sigmas)
+        Returns:
+            By image id, in order, what ``COCOeval.evaluateImg`` gives; None where nobody is annotated or found.
+        """
+        chosen = self.ground_truth.image_ids if image_ids is None else sorted(image_ids)
+        evaluation = self._evaluation(results)
+        params = evaluation.params
+        params.areaRng, params.areaRngLbl = params.areaRng[:1], params.areaRngLbl[:1]
+        params.iouThrs = params.iouThrs if thresholds is None else np.asarray(thresholds)
+        params.imgIds = chosen
+        coco_backend.match(evaluation)
+        matched = {image["image_id"]: image for image in evaluation.evalImgs if image is not None}
+        return {image_id: matched.get(image_id) for image_id in chosen}
+
+    def _evaluation(self, results: list[dict[str, Any]]) -> Any:
+        evaluation = coco_backend.new_evaluation(self.ground_truth.index, results, "keypoints", self.backend)
+        coco_backend.set_sigmas(evaluation, self.skeleton.sigmas)
         return evaluation
 
 

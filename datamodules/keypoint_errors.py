@@ -100,11 +100,10 @@ def diagnose(evaluator: CocoKeypointEvaluator, results: list[dict[str, Any]]) ->
     # choice: the authors' program moves a repaired keypoint only to the edge of its class; "fixed" here is fixed.
     skeleton = evaluator.skeleton
     thresholds = [MATCHING_OKS, *np.linspace(0.5, 0.95, 10).tolist()]
-    evaluation = evaluator.match(results, thresholds=thresholds)
-    matched_images = dict(zip(evaluation.params.imgIds, evaluation.evalImgs, strict=True))
+    matched_images = evaluator.match(results, thresholds=thresholds)
     sigmas, mirror = np.asarray(skeleton.sigmas), np.asarray(skeleton.flip_permutation)
     images = [
-        _image_errors(int(image_id), matching, evaluator.ground_truth.people(image_id), results, sigmas, mirror)
+        _image_errors(image_id, matching, evaluator.ground_truth.people(image_id), results, sigmas, mirror)
         for image_id, matching in matched_images.items()
         if matching is not None
     ]
@@ -113,8 +112,7 @@ def diagnose(evaluator: CocoKeypointEvaluator, results: list[dict[str, Any]]) ->
         changed, entries = _repair(images, results, set(kinds))
         if not changed:
             return matched_images
-        again = evaluator.match(entries, thresholds=thresholds, image_ids=changed)
-        return matched_images | dict(zip(again.params.imgIds, again.evalImgs, strict=True))
+        return matched_images | evaluator.match(entries, thresholds=thresholds, image_ids=changed)
 
     ap = _score(matched_images)
     gains = {kind.name: _score(repaired(kind)) - ap for kind in ERRORS}

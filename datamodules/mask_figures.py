@@ -1,17 +1,17 @@
-"""Person masks -> COCO segmentation figures, by pycocotools."""
+"""Person masks -> COCO segmentation figures."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
-from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as run_lengths
 from pycocotools.coco import COCO as CocoIndex
-from pycocotools.cocoeval import COCOeval
 from torch import Tensor
+
+from datamodules.coco_backend import new_evaluation, run
+from datamodules.config import EvaluationBackend
 
 MASK_FIGURES = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR20", "ARS", "ARM", "ARL")
 """COCO's twelve segmentation figures, with at most 20 proposals an image as for keypoints."""
@@ -29,19 +29,20 @@ def encode_masks(masks: Iterable[Tensor]) -> list[RunLengths]:
     return encoded
 
 
-def score_masks(ground_truth: CocoIndex, results: list[dict[str, Any]]) -> dict[str, float]:
+def score_masks(
+    ground_truth: CocoIndex,
+    results: list[dict[str, Any]],
+    backend: EvaluationBackend = EvaluationBackend.pycocotools,
+) -> dict[str, float]:
     """The figures of results with ``segmentation``, in [0, 1]; 0 without results.
 
     Where an area range holds nobody its figures are NaN. The ground truth's annotations need ``segmentation``.
     """
     if not results:
         return dict.fromkeys(MASK_FIGURES, 0.0)
-    with redirect_stdout(io.StringIO()):
-        detections = ground_truth.loadRes([dict(result) for result in results])
-        evaluation = COCOeval(ground_truth, detections, "segm")
-        evaluation.params.maxDets = list(PROPOSALS)
-        evaluation.evaluate()
-        evaluation.accumulate()
+    evaluation = new_evaluation(ground_truth, results, "segm", backend)
+    evaluation.params.maxDets = list(PROPOSALS)
+    run(evaluation)
     precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]
     all_areas, small, medium, large = range(4)
     values = (

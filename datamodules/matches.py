@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,13 +25,14 @@ class Matches(NamedTuple):
     """T index arrays into D: the true positives."""
 
 
-def pack(images: Sequence[dict[str, Any] | None], without: Sequence[NDArray[np.bool_]] | None = None) -> Matches:
-    """``evalImgs`` of one category and one range of areas -> ``Matches``.
+def pack(images: Iterable[dict[str, Any] | None], without: Sequence[NDArray[np.bool_]] | None = None) -> Matches:
+    """The images of ``CocoKeypointEvaluator.match`` -> ``Matches``.
 
     Args:
         images: what ``COCOeval.evaluateImg`` gives, image by image; None is an image without anybody.
         without: for each image bool [d], people to leave out.
     """
+    images = list(images)
     present = [image for image in images if image is not None]
     number = [index for index, image in enumerate(images) if image is not None]
     num_people = np.zeros(len(images), dtype=np.int64)

@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datamodules.config import EvaluationBackend
 from experiments.command_line import FAILED, answer, say, stdout_to_stderr
 from experiments.config import ConfigError
 from experiments.evaluation.annotations import annotations_of
@@ -71,7 +72,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from experiments.evaluation.scoring import evaluator_of
 
     annotations = options.annotations or annotations_of(options.overrides if options.predictions else [], None)
-    evaluators = [evaluator_of(file, annotations) for file in files]
+    backend = EvaluationBackend[options.backend or "pycocotools"]
+    evaluators = [evaluator_of(file, annotations, backend) for file in files]
     if evaluators[0].ground_truth.image_ids != evaluators[-1].ground_truth.image_ids:
         raise EvaluationError(f"{files[0]} and {files[1]} are of other images")
     results = [
@@ -104,7 +106,8 @@ def _predict(options: argparse.Namespace) -> list[Path]:
 
     files = []
     for number, source in enumerate(options.checkpoint, start=1):
-        trained = load_for(source, options.protocol, options.overrides)
+        backend = [f"evaluation.backend={options.backend}"] if options.backend else []
+        trained = load_for(source, options.protocol, [*options.overrides, *backend])
         out = options.out / f"predictions-{number}" if options.out else None
         with stdout_to_stderr():
             report = evaluate_checkpoint(trained, options.protocol, out, None, say)
@@ -187,6 +190,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="photographs; default: COCO's layout")
     parser.add_argument("--worst", type=int, default=8, metavar="N", help="photographs drawn (default 8, 0 is none)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="of the files")
+    parser.add_argument(
+        "--backend",
+        choices=[backend.name for backend in EvaluationBackend],
+        help="what matches people, to the same figures (default: the run's, else pycocotools)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, all else on stderr")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="data.root=FOLDER and other keys of the run")
     return parser

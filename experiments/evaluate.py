@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from datamodules.config import EvaluationBackend
 from experiments.command_line import FAILED, answer, say, stdout_to_stderr
 from experiments.config import ConfigError
 from experiments.evaluation.annotations import annotations_of
@@ -63,6 +64,7 @@ def _check(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     if not options.checkpoint:
         annotations = options.annotations or annotations_of(options.overrides, options.protocol)
+        backend = EvaluationBackend[options.backend or "pycocotools"]
         from experiments.evaluation import scoring
 
         if options.compare:
@@ -73,9 +75,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
                 resamples=options.resamples,
                 confidence=options.confidence,
                 seed=options.seed,
+                backend=backend,
             )._asdict()
             return {"files": [str(file) for file in options.compare], "confidence": options.confidence, **report}
-        return scoring.score_file(options.predictions, annotations, options.protocol, options.alg, options.out)
+        return scoring.score_file(options.predictions, annotations, options.protocol, options.alg, options.out, backend)
     if not options.checkpoint.exists():
         raise ConfigError(f"{options.checkpoint}: no such file")
     from experiments.quiet import quieten
@@ -83,6 +86,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     quieten()
     from experiments.evaluation.checkpoint import evaluate_checkpoint, load_for
 
+    if options.backend:
+        options.overrides.append(f"evaluation.backend={options.backend}")
     trained = load_for(options.checkpoint, options.protocol, options.overrides, options.flip, options.scales)
     with stdout_to_stderr():
         return evaluate_checkpoint(trained, options.protocol, options.out, options.alg, say)
@@ -107,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--annotations", type=Path, metavar="FILE", help="of --predictions and --compare")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="of the files; default: beside the checkpoint")
     parser.add_argument("--alg", metavar="NAME", help="your method's name in the test server's file names")
+    parser.add_argument(
+        "--backend",
+        choices=[backend.name for backend in EvaluationBackend],
+        help="what computes the figures, the same either way (default: the run's, else pycocotools)",
+    )
     parser.add_argument("--resamples", type=int, default=1000, help="--compare: draws of images (default 1000)")
     parser.add_argument("--confidence", type=float, default=0.95, help="--compare: of the interval (default 0.95)")
     parser.add_argument("--seed", type=int, default=0, help="--compare: of the draws (default 0)")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, List, Optional, Union
 
-from datamodules.config import DataConfig
+from datamodules.config import DataConfig, EvaluationBackend
 from lightning_modules.shared.config import OptimizerConfig
 
 
@@ -78,6 +78,12 @@ class TrainerConfig:
 
 
 @dataclass
+class EvaluationConfig:
+    backend: EvaluationBackend = EvaluationBackend.pycocotools
+    """What computes COCO's figures: ``pycocotools``, or ``hotcoco``, which gives the same ones sooner."""
+
+
+@dataclass
 class WandbConfig:
     mode: Optional[WandbMode] = None
     """null is online where someone is logged in, else offline."""
@@ -111,6 +117,7 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     data: DataConfig = field(default_factory=DataConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
@@ -118,6 +125,7 @@ class RunConfig:
 MACHINE_KEYS = (
     "name",
     "preset",
+    "evaluation",
     "wandb",
     "output",
     "data.num_workers",

@@ -104,7 +104,7 @@ def run_model(trained: Trained, data: CocoDataModule, predictions_file: Path | N
     import pytorch_lightning as pl
 
     options = trained.config.trainer
-    evaluation = CocoEvaluation(predictions_file)
+    evaluation = CocoEvaluation(predictions_file, trained.config.evaluation.backend)
     trainer = pl.Trainer(
         accelerator=options.accelerator.value,
         devices=1,

@@ -10,6 +10,7 @@ from typing import Any
 
 from datamodules.bootstrap import Comparison, compare
 from datamodules.coco_submission import check_submission, write_submission
+from datamodules.config import EvaluationBackend
 from datamodules.evaluator import CocoKeypointEvaluator
 from datamodules.matches import pack
 from datamodules.result_files import read_results
@@ -22,7 +23,12 @@ _STAGE = re.compile(r"-(stage\d+)$")
 
 
 def score_file(
-    file: Path, annotations: Path | None, protocol: str | None, algorithm: str | None, out: Path | None
+    file: Path,
+    annotations: Path | None,
+    protocol: str | None,
+    algorithm: str | None,
+    out: Path | None,
+    backend: EvaluationBackend = EvaluationBackend.pycocotools,
 ) -> dict[str, Any]:
     """Score a result file, ours or another's; under test-dev write the archive from it instead.
 
@@ -32,7 +38,7 @@ def score_file(
         ValueError: no annotations are given or recorded, or a file cannot be used.
     """
     record = load_record(file)
-    evaluator = evaluator_of(file, annotations)
+    evaluator = evaluator_of(file, annotations, backend)
     known = set(evaluator.ground_truth.image_ids)
     results = read_results(file, evaluator.skeleton, known)
     report: dict[str, Any] = {**told_of(record), "images": len(known), "predictions": str(file)}
@@ -53,35 +59,46 @@ def score_file(
 
 
 def compare_files(
-    one: Path, two: Path, annotations: Path | None, *, resamples: int, confidence: float, seed: int
+    one: Path,
+    two: Path,
+    annotations: Path | None,
+    *,
+    resamples: int,
+    confidence: float,
+    seed: int,
+    backend: EvaluationBackend = EvaluationBackend.pycocotools,
 ) -> Comparison:
     """The difference of AP, second less first, with its interval.
 
     Raises:
         ValueError: as ``score_file``; the files were recorded for other images.
     """
-    evaluator = evaluator_of(one, annotations)
+    evaluator = evaluator_of(one, annotations, backend)
     ours, theirs = (one_of.ground_truth.image_ids for one_of in (evaluator, evaluator_of(two, annotations)))
     if ours != theirs:
         raise ConfigError(f"{one} and {two} are of other images: {len(ours)}, {len(theirs)}")
     first, second = (
-        pack(evaluator.match(read_results(file, evaluator.skeleton, set(ours))).evalImgs) for file in (one, two)
+        pack(evaluator.match(read_results(file, evaluator.skeleton, set(ours))).values()) for file in (one, two)
     )
     return compare(first, second, resamples=resamples, confidence=confidence, seed=seed)
 
 
-def evaluator_of(file: Path, annotations: Path | None) -> CocoKeypointEvaluator:
+def evaluator_of(
+    file: Path, annotations: Path | None, backend: EvaluationBackend = EvaluationBackend.pycocotools
+) -> CocoKeypointEvaluator:
     """Of the annotations given, else of those recorded beside a result file; of the recorded images.
 
     Raises:
         ConfigError: there are neither.
+        EvaluationError: the backend is not installed.
     """
     record = load_record(file)
     source = annotations or (Path(record["annotations"]) if "annotations" in record else None)
     if source is None:
         raise ConfigError(f"{file}: no record beside it; give --annotations FILE (or data.root=FOLDER)")
     skeleton = skeleton_from(record["skeleton"]) if "skeleton" in record else COCO
-    return CocoKeypointEvaluator(source, image_ids=record.get("image_ids"), skeleton=skeleton)
+    image_ids = record.get("image_ids")
+    return CocoKeypointEvaluator(source, image_ids=image_ids, skeleton=skeleton, backend=backend)
 
 
 def load_record(file: Path) -> dict[str, Any]:

@@ -215,7 +215,7 @@ def build_callbacks(config: RunConfig, directory: Path, identity: dict[str, Any]
     options = config.trainer
     checkpoints = Checkpoints(directory, every_steps=options.checkpoint_every_steps)
     return Callbacks(
-        evaluation=CocoEvaluation(directory / "predictions.json"),
+        evaluation=CocoEvaluation(directory / "predictions.json", config.evaluation.backend),
         pictures=Pictures(directory / "pictures", config.output.pictures),
         record=RunRecord(directory, identity),
         rank_watch=RankWatch(patience=options.ddp_timeout / 2),

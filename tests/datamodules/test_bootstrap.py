@@ -9,7 +9,7 @@ from datamodules.matches import pack
 def matched(people_file, noisy):
     file, content = people_file(images=12)
     evaluator = CocoKeypointEvaluator(file)
-    return lambda seed, pixels: pack(evaluator.match(noisy(content, seed, pixels)).evalImgs)
+    return lambda seed, pixels: pack(evaluator.match(noisy(content, seed, pixels)).values())
 
 
 def test_a_file_is_as_good_as_itself(matched):

@@ -11,7 +11,7 @@ from datamodules.matches import average_precision, pack
 
 
 def matches_of(file, results):
-    return pack(CocoKeypointEvaluator(file).match(results).evalImgs)
+    return pack(CocoKeypointEvaluator(file).match(results).values())
 
 
 def test_ap_equals_the_evaluators(people_file, noisy):

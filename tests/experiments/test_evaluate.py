@@ -4,12 +4,14 @@ import io
 import json
 import re
 from contextlib import redirect_stdout
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO as CocoIndex
 from pycocotools.cocoeval import COCOeval
 
+from datamodules import coco_backend
 from datamodules.coco_submission import check_submission
 from datamodules.evaluator import FIGURES
 from experiments.evaluate import main
@@ -107,6 +109,30 @@ def test_two_files_are_compared(people_files, capfd):
     assert report["first"] == pytest.approx(scored["stages"][""]["AP"])
     assert main([str(argument) for argument in arguments]) == 0
     assert "95% interval [+" in capfd.readouterr().out
+
+
+@pytest.mark.skipif(find_spec("hotcoco") is None, reason="hotcoco is not installed")
+def test_hotcoco_gives_the_same_report(run_folder, people_files, capfd):
+    annotations, worse, better = people_files
+    for arguments in (
+        ["--checkpoint", run_folder],
+        ["--predictions", worse, "--annotations", annotations],
+        ["--compare", worse, better, "--annotations", annotations, "--resamples", "20"],
+    ):
+        code, report, _ = told(arguments, capfd)
+        assert (code, *told([*arguments, "--backend", "hotcoco"], capfd)[:2]) == (0, 0, report)
+
+
+def test_a_backend_that_is_not_installed_is_refused_at_once(run_folder, people_files, monkeypatch, capfd):
+    monkeypatch.setattr(coco_backend, "find_spec", lambda name: None)
+    expected = "error: evaluation.backend=hotcoco: the package is not installed; pip install hotcoco, or leave"
+    for source in (["--checkpoint", run_folder], ["--predictions", people_files[1], "--annotations", people_files[0]]):
+        code, _, line = told([*source, "--backend", "hotcoco"], capfd)
+        assert code == 2
+        assert line.startswith(expected)
+    places = [f"output.root={run_folder.parents[1]}", f"data.root={people_files[0].parents[1]}"]
+    assert run(["--paper", "toy", "--preset", "brief", "--name", "two", *places, "evaluation.backend=hotcoco"]) == 2
+    assert capfd.readouterr().err.strip().splitlines()[-1].startswith(expected)
 
 
 def test_test_dev_needs_no_people(run_folder, tiny_coco, capfd, monkeypatch):

@@ -1,6 +1,7 @@
 """Every benchmark measures what it says, at sizes that take no time, and its forms agree."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -95,8 +96,10 @@ def test_messages_one_by_one_are_the_same():
 
 
 def test_the_figures_are_pycocotools_own():
-    (line,) = evaluation.lines(QUICK, images=6)
-    assert_sound([line])
+    lines = evaluation.lines(QUICK, images=6)
+    assert_sound(lines)
+    backends = ["pycocotools"] if find_spec("hotcoco") is None else ["pycocotools", "hotcoco"]
+    assert [line.name for line in lines] == [f"COCO figures, {name}" for name in backends]
 
 
 def test_a_file_of_the_benchmark_is_sound_and_cached(monkeypatch):
