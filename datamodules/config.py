@@ -199,7 +199,7 @@ class DataConfig:
         """Raises:
         ValueError: a value makes no sense; one line that names the key and the rule.
         """
-        drawn = self.augmentation
+        drawn, found = self.augmentation, self.detections
         is_cut = self.view is View.image or not any(side % max(self.pad_multiple, 1) for side in self.crop_size)
         rules = (
             ("size", self.size, self.size >= 1, "must be at least 1"),
@@ -214,7 +214,14 @@ class DataConfig:
                 f"would be padded: take multiples of data.pad_multiple={self.pad_multiple}",
             ),
             ("box_padding", self.box_padding, self.box_padding > 0, "must be positive"),
+            ("main_person_height", self.main_person_height, self.main_person_height > 0, "must be positive"),
             ("mean", self.mean, len(self.mean) == 3, "needs three values"),
+            (
+                "mean",
+                self.mean,
+                all(0 <= value <= 1 for value in self.mean),
+                "is of images in [0, 1]: divide it and data.std by 255",
+            ),
             ("std", self.std, len(self.std) == 3 and min(self.std) > 0, "needs three positive values"),
             ("batch_size", self.batch_size, self.batch_size >= 1, "must be at least 1"),
             ("val_batch_size", self.val_batch_size, self.val_batch_size >= 1, "must be at least 1"),
@@ -235,6 +242,9 @@ class DataConfig:
             ("augmentation.shift", drawn.shift, drawn.shift >= 0, "must not be negative"),
             ("augmentation.shift_pixels", drawn.shift_pixels, drawn.shift_pixels >= 0, "must not be negative"),
             ("augmentation.color", drawn.color, 0 <= drawn.color <= 1, "must be in [0, 1]"),
+            ("augmentation.half_body", drawn.half_body, 0 <= drawn.half_body <= 1, "is a probability"),
+            ("detections.soft_nms_sigma", found.soft_nms_sigma, found.soft_nms_sigma > 0, "must be positive"),
+            ("detections.soft_nms_iou", found.soft_nms_iou, 0 <= found.soft_nms_iou <= 1, "must be in [0, 1]"),
         )
         for key, value, holds, rule in rules:
             if not holds:

@@ -172,21 +172,22 @@ def _presets(recipe: dict[str, Any], file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _check(config: RunConfig) -> None:
-    data, trainer, optimizer = config.data, config.trainer, config.optimizer
+    trainer, optimizer = config.trainer, config.optimizer
+
+    def positive(value: int | None) -> bool:
+        return value is None or value >= 1
+
     rules = (
-        ("data.batch_size", data.batch_size >= 1, "must be at least 1"),
-        ("data.val_batch_size", data.val_batch_size >= 1, "must be at least 1"),
-        ("data.num_workers", data.num_workers >= 0, "must not be negative"),
-        ("data.size", data.size >= 1, "must be at least 1"),
-        ("data.train_size", len(data.train_size) == 2 and data.train_size[0] <= data.train_size[1], "is [low, high]"),
-        ("data.mean", len(data.mean) == 3, "needs three values"),
-        ("data.std", len(data.std) == 3 and all(value > 0 for value in data.std), "needs three positive values"),
+        ("seed", 0 <= config.seed < 2**32, "must lie in [0, 2**32)"),
         ("optimizer.lr", optimizer.lr > 0, "must be positive"),
         ("optimizer.reference_batch", optimizer.reference_batch >= 1, "must be at least 1"),
         ("trainer.num_nodes", trainer.num_nodes >= 1, "must be at least 1"),
         ("trainer.max_epochs", trainer.max_epochs >= 1, "must be at least 1"),
         ("trainer.max_steps", trainer.max_steps >= 1 or trainer.max_steps == -1, "must be positive, or -1"),
-        ("trainer.accumulate", trainer.accumulate is None or trainer.accumulate >= 1, "must be at least 1, or null"),
+        ("trainer.accumulate", positive(trainer.accumulate), "must be at least 1, or null"),
+        ("trainer.val_every_steps", positive(trainer.val_every_steps), "must be at least 1, or null"),
+        ("trainer.checkpoint_every_steps", positive(trainer.checkpoint_every_steps), "must be at least 1, or null"),
+        ("trainer.limit_train_batches", positive(trainer.limit_train_batches), "must be at least 1, or null"),
         ("trainer.val_every_epochs", trainer.val_every_epochs >= 1, "must be at least 1"),
         ("trainer.ema_decay", trainer.ema_decay is None or 0 < trainer.ema_decay < 1, "must lie in (0, 1), or be null"),
         ("trainer.max_nan_skips", trainer.max_nan_skips >= 0, "must not be negative"),
@@ -198,11 +199,12 @@ def _check(config: RunConfig) -> None:
     for key, holds, rule in rules:
         if not holds:
             raise ConfigError(f"{key}: {rule}, got {flatten(to_plain(config)).get(key)!r}")
-    if hasattr(config.model, "validate"):
-        try:
-            config.model.validate()
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+    for section in (config.data, config.model):
+        if hasattr(section, "validate"):
+            try:
+                section.validate()
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
 
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")

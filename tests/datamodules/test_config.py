@@ -1,6 +1,6 @@
 import pytest
 
-from datamodules.config import AugmentationConfig, DataConfig, View
+from datamodules.config import AugmentationConfig, DataConfig, DetectionsConfig, View
 
 
 def test_the_defaults_make_sense():
@@ -27,6 +27,20 @@ def test_a_crop_is_as_large_as_the_batch_it_lies_in():
         ),
         ({"box_padding": 0.0}, "data.box_padding: must be positive, got 0.0"),
         ({"mean": [0.5]}, "data.mean: needs three values, got [0.5]"),
+        (
+            {"mean": [123.7, 116.3, 103.5]},
+            "data.mean: is of images in [0, 1]: divide it and data.std by 255, got [123.7, 116.3, 103.5]",
+        ),
+        ({"main_person_height": 0.0}, "data.main_person_height: must be positive, got 0.0"),
+        (
+            {"detections": DetectionsConfig(soft_nms_sigma=0.0)},
+            "data.detections.soft_nms_sigma: must be positive, got 0.0",
+        ),
+        (
+            {"detections": DetectionsConfig(soft_nms_iou=1.5)},
+            "data.detections.soft_nms_iou: must be in [0, 1], got 1.5",
+        ),
+        ({"augmentation": AugmentationConfig(half_body=3)}, "data.augmentation.half_body: is a probability, got 3"),
         ({"std": [0.2, 0.2, 0.0]}, "data.std: needs three positive values, got [0.2, 0.2, 0.0]"),
         ({"batch_size": 0}, "data.batch_size: must be at least 1, got 0"),
         ({"val_batch_size": 0}, "data.val_batch_size: must be at least 1, got 0"),
