@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ class Skeleton:
     Flip pairs are derived from the names: ``left_x`` and ``right_x`` swap, a name without a side keeps its place.
 
     Raises:
-        ValueError: a repeated name, a side without its counterpart, a limb that names no joint, or as many sigmas as
-            joints not given; the message names the entry.
+        ValueError: no joints, a repeated name, a side without its counterpart, a limb that names no joint, not as many
+            sigmas as joints, or one that is not positive; the message names the entry.
     """
 
     name: str
@@ -27,12 +28,16 @@ class Skeleton:
     sigmas: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        if not self.joints:
+            raise ValueError(f"skeleton {self.name}: it has no joints")
         repeated = sorted({joint for joint in self.joints if self.joints.count(joint) > 1})
         if repeated:
             raise ValueError(f"skeleton {self.name}: joint {repeated[0]!r} is named twice")
         if len(self.sigmas) != len(self.joints):
             raise ValueError(f"skeleton {self.name}: {len(self.joints)} joints but {len(self.sigmas)} OKS sigmas")
-        for joint in self.joints:
+        for joint, sigma in zip(self.joints, self.sigmas, strict=True):
+            if not 0 < sigma < math.inf:
+                raise ValueError(f"skeleton {self.name}: the OKS sigma of {joint!r} is {sigma}, not a positive number")
             if mirror_name(joint) not in self.joints:
                 raise ValueError(f"skeleton {self.name}: {joint!r} has no counterpart {mirror_name(joint)!r}")
         for limb in self.limbs:
@@ -74,6 +79,9 @@ def skeleton_from(plain: Mapping[str, Any]) -> Skeleton:
     Raises:
         KeyError, TypeError, ValueError: a key is missing, or its value makes no sense.
     """
+    for key in ("joints", "limbs", "sigmas"):
+        if not isinstance(plain[key], (list, tuple)):
+            raise TypeError(f"{key!r} is no list")
     return Skeleton(
         name=str(plain["name"]),
         joints=tuple(str(joint) for joint in plain["joints"]),
@@ -86,14 +94,16 @@ def load_skeleton(path: str | Path | None) -> Skeleton:
     """Read a skeleton from YAML with the keys ``name``, ``joints``, ``limbs`` and ``sigmas``; COCO's for None.
 
     Raises:
-        ValueError: the file is not readable as such; the message names the file and the key.
+        ValueError: the file is not readable as such; the message is one line that names the file and the key.
     """
     if path is None:
         return COCO
     try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"skeleton file {path}: {error}") from error
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"skeleton file {path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"skeleton file {path}: is not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise ValueError(f"skeleton file {path}: expected the keys name, joints, limbs and sigmas")
     try:

@@ -61,14 +61,22 @@ def test_a_skeleton_from_a_file(tmp_path: Path) -> None:
         ("limbs: [[", "limbs: [[[", "face.yaml"),
         (TWO_EYES, "- 1", "expected the keys"),
         (TWO_EYES, "joints: 3\nname: x\nlimbs: []\nsigmas: []", "face.yaml"),
+        (TWO_EYES, "joints: nose\nname: x\nlimbs: []\nsigmas: [1, 1, 1, 1]", "'joints' is no list"),
+        (TWO_EYES, "joints: []\nname: x\nlimbs: []\nsigmas: []", "it has no joints"),
+        ("0.026", "0.0", "sigma of 'nose' is 0.0"),
+        ("0.026", ".nan", "sigma of 'nose' is nan"),
+        ("right_eye]\n", "right_eye\n", r"face.yaml: is not YAML .*line 3"),
+        ("name: face", "name: \xff", "face.yaml: .*utf-8"),
     ],
 )
 def test_a_bad_skeleton_file_is_named(tmp_path: Path, old: str, new: str, complaint: str) -> None:
     file = tmp_path / "face.yaml"
     assert old in TWO_EYES
-    file.write_text(TWO_EYES.replace(old, new, 1))
-    with pytest.raises(ValueError, match=complaint):
+    file.write_bytes(TWO_EYES.replace(old, new, 1).encode("latin-1"))
+    with pytest.raises(ValueError, match=complaint) as caught:
         load_skeleton(file)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_skeleton_file_is_named(tmp_path: Path) -> None:
