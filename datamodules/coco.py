@@ -186,7 +186,7 @@ class CocoDataModule(pl.LightningDataModule):
         )
 
     def _min_size(self, train: bool) -> int:
-        of_crops = train and self.config.view is View.main_person
+        of_crops = self.config.view is View.person or (train and self.config.view is View.main_person)
         return 0 if of_crops or self.config.resize is Resize.shorter_side else self.config.size
 
 

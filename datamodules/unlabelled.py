@@ -63,7 +63,8 @@ class UnlabelledSamples:
     def collate(self) -> Collate:
         """As the evaluation pads its batches."""
         config = self.config
-        return Collate(config.pad_multiple, 0 if config.resize is Resize.shorter_side else config.size)
+        of_crops = self.takes_boxes or config.resize is Resize.shorter_side
+        return Collate(config.pad_multiple, 0 if of_crops else config.size)
 
     def _whole(self, photograph: NDArray[np.uint8], image_id: int) -> Sample:
         drawn = self.pipeline(**start(photograph))

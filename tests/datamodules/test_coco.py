@@ -7,7 +7,7 @@ import torch
 
 from datamodules.annotations import AnnotationError
 from datamodules.coco import CocoDataModule, normalize
-from datamodules.config import AugmentationConfig, DataConfig, OnBadAnnotation, OnBadImage, Resize
+from datamodules.config import AugmentationConfig, DataConfig, OnBadAnnotation, OnBadImage, Resize, View
 from datamodules.skeleton import COCO
 
 NOBODY = {"keypoints": [0] * 51, "num_keypoints": 0}
@@ -130,6 +130,16 @@ def test_letterboxes_are_square(root):
     batch = next(iter(data.train_dataloader()))
     assert batch.images.shape == (2, 3, 64, 64)
     assert batch.meta.input_hw.tolist() == [[43, 64]] * 2
+
+
+def test_crops_are_not_padded_to_the_side_of_a_letterbox(root):
+    """Nor do they depend on the resize of whole images at all."""
+    shapes = set()
+    for resize in Resize:
+        data = module(root, view=View.person, crop_size=[32, 64], resize=resize, size=640)
+        data.setup("fit")
+        shapes |= {next(iter(loader)).images.shape[2:] for loader in (data.train_dataloader(), data.val_dataloader())}
+    assert shapes == {(32, 64)}
 
 
 def matrices(loader):

@@ -33,8 +33,9 @@ def test_whole_images(coco_with_sizes: Path, resize: Resize) -> None:
     assert batch.persons.keypoints.shape == (2, 1, 17, 2)
 
 
-def test_crops_around_boxes(coco_with_sizes: Path) -> None:
-    config = DataConfig(root=str(coco_with_sizes), view=View.person, crop_size=[32, 24])
+@pytest.mark.parametrize("resize", list(Resize))
+def test_crops_around_boxes(coco_with_sizes: Path, resize: Resize) -> None:
+    config = DataConfig(root=str(coco_with_sizes), view=View.person, crop_size=[32, 24], pad_multiple=8, resize=resize)
     dataset = build_dataset(validation_annotations(coco_with_sizes, config, COCO), config, COCO, train=False)
     make = UnlabelledSamples(config, COCO)
     people = dataset.people
@@ -47,6 +48,7 @@ def test_crops_around_boxes(coco_with_sizes: Path) -> None:
         assert torch.equal(ours.persons.boxes, theirs.persons.boxes)
         assert torch.equal(ours.meta.to_original, theirs.meta.to_original)
         assert bool(ours.persons.is_real.all())
+    assert make.collate()([ours]).images.shape == (1, 3, 32, 24)
     assert make(photograph, 3, box[:0], score[:0]) == []
     with pytest.raises(TypeError, match="takes boxes"):
         make(photograph, 3)
