@@ -26,14 +26,16 @@ def best_rows(keypoints: np.ndarray, scores: np.ndarray, areas: np.ndarray, supp
 
 
 def person_areas(predictions: Predictions) -> np.ndarray:
-    """f32 [B, Q], what ``Predictions.areas`` says."""
+    """f32 [B, Q], what ``Predictions.areas`` says; joints that were not found, 0 0 0, have no extent."""
     if predictions.areas is not None:
         areas = predictions.areas
     elif predictions.boxes is not None:
         areas = (predictions.boxes[..., 2:] - predictions.boxes[..., :2]).clamp_min(0).prod(dim=-1)
     else:
-        places = predictions.keypoints[..., :2]
-        areas = (places.amax(dim=-2) - places.amin(dim=-2)).prod(dim=-1)
+        places, is_found = predictions.keypoints[..., :2], predictions.keypoints.any(dim=-1, keepdim=True)
+        low = places.masked_fill(~is_found, torch.inf).amin(dim=-2)
+        high = places.masked_fill(~is_found, -torch.inf).amax(dim=-2)
+        areas = (high - low).clamp_min(0).prod(dim=-1)
     return areas.detach().float().cpu().numpy()
 
 

@@ -35,6 +35,16 @@ def test_areas_as_said_or_else_of_boxes_or_else_of_keypoints() -> None:
     assert person_areas(boxed._replace(areas=torch.tensor([[7.0, 8.0]]))).tolist() == [[7.0, 8.0]]
 
 
+def test_joints_that_were_not_found_do_not_widen_a_person() -> None:
+    keypoints = torch.zeros(1, 2, 3, 3)
+    keypoints[0, 0, :2] = torch.tensor([[500.0, 500.0, 0.5], [510.0, 520.0, 0.0]])
+    ids = torch.tensor([1])
+    predictions = Predictions(keypoints, torch.ones(1, 2), torch.ones(1, 2, dtype=torch.bool), ids, ids)
+    assert person_areas(predictions).tolist() == [[200.0, 0.0]]
+    nobody = predictions._replace(keypoints=keypoints[:, :0], scores=torch.ones(1, 0))
+    assert person_areas(nobody).shape == (1, 0)
+
+
 def test_results_are_pixel_indices() -> None:
     result = to_result(7, 1, np.array([[10.5, 0.5, 0.25], [3.1239, 4.0, 1.0]], np.float32), 0.75)
     assert (result["image_id"], result["category_id"], result["score"]) == (7, 1, 0.75)
