@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
@@ -158,7 +159,7 @@ def unpack(file: Path, root: Path, members: tuple[str, ...], progress: Progress 
                     _write_member(archive, info, target)
                 done += info.file_size
                 report(f"unpacking {file.name}", done, total)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DownloadError(f"{file}: damaged ({error}); delete it and run it again") from error
     return len(wanted)
 

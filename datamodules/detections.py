@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from datamodules.annotations import Annotations
 from datamodules.config import DetectionsConfig, SoftNms
+from datamodules.result_files import is_number
 
 
 class DetectionError(ValueError):
@@ -174,12 +175,8 @@ def _fault(entry: Any) -> str | None:
 
 def check_values(bbox: Any, score: Any) -> str | None:
     """What is wrong with a detection's values; None if nothing is."""
-    if not (isinstance(bbox, list) and len(bbox) == 4 and all(_is_number(value) for value in bbox)):
+    if not (isinstance(bbox, list) and len(bbox) == 4 and all(is_number(value) for value in bbox)):
         return f"has bbox {bbox!r}, not four finite numbers (x, y, width, height)"
-    if not _is_number(score):
+    if not is_number(score):
         return f"has score {score!r}, not a finite number"
     return None
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and bool(np.isfinite(value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,18 +64,19 @@ def _fault(entry: Any, values: int) -> str | None:
     for key in ("image_id", "category_id"):
         if type(entry.get(key)) is not int:
             return f"has no whole number as its {key}"
-    if not _is_number(entry.get("score")):
+    if not is_number(entry.get("score")):
         return "has no finite number as its score"
     keypoints = entry.get("keypoints")
-    if not isinstance(keypoints, list) or not all(_is_number(value) for value in keypoints):
+    if not isinstance(keypoints, list) or not all(is_number(value) for value in keypoints):
         return "has no list of finite numbers as its keypoints"
     if len(keypoints) != values:
         return f"has {len(keypoints)} keypoint values, {values} are expected (x, y, score of each keypoint)"
     return None
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is a finite number that a float can hold."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _article(value: Any) -> str:

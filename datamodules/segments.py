@@ -143,10 +143,9 @@ def _is_ring(ring: Any) -> bool:
     if not isinstance(ring, list) or len(ring) < 6 or len(ring) % 2:
         return False
     try:
-        total = float(sum(ring))
+        return float(sum(map(abs, ring))) < 1e9  # NaN is not
     except (TypeError, OverflowError):
         return False
-    return bool(np.isfinite(total)) and abs(total) < 1e9
 
 
 def _runs_of(value: dict[str, Any], hw: NDArray[np.int64]) -> list[int]:
@@ -157,7 +156,7 @@ def _runs_of(value: dict[str, Any], hw: NDArray[np.int64]) -> list[int]:
         counts = decode_counts(counts)
     if not isinstance(counts, list) or not all(type(count) is int and count >= 0 for count in counts):
         raise ValueError("segmentation's counts are no run lengths")
-    if sum(counts) != int(hw[0]) * int(hw[1]):
+    if sum(counts) != int(hw[0]) * int(hw[1]) or sum(counts) >= 2**32:
         raise ValueError(f"segmentation's runs cover {sum(counts)} pixels of {int(hw[0]) * int(hw[1])}")
     return counts
 

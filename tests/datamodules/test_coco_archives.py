@@ -214,6 +214,17 @@ def test_damaged_archives_are_refused(tmp_path, damage):
     assert not (tmp_path / "val2017/1.jpg").exists()
 
 
+def test_a_damaged_member_that_is_compressed_is_refused(tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("val2017/1.jpg", bytes(range(256)) * 100 + NOISE)
+    data = buffer.getvalue()
+    file = tmp_path / "a.zip"
+    file.write_bytes(data[:60] + b"\xff" * 30 + data[90:])
+    with pytest.raises(DownloadError, match=r"a\.zip: damaged \(Error -3"):
+        unpack(file, tmp_path, ("val2017/",))
+
+
 def test_an_archive_of_something_else_is_refused(tmp_path):
     file = tmp_path / "a.zip"
     file.write_bytes(DATA)

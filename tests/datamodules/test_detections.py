@@ -94,6 +94,7 @@ def test_soft_nms_stays_within_a_photograph(read):
         ([found(image_id="a")], "detection number 0 has no whole number as its image_id"),
         ([found(bbox=[1, 2, 3])], r"bbox \[1, 2, 3\], not four"),
         ([found(score=float("nan"))], "score nan, not a finite"),
+        ([found(bbox=[1, 2, 3, 10**400])], r"bbox \[1, 2, 3, 1000*\], not four"),
         ([found(1), found(99), found(98)], r"image id 98 \(and 1 more\) is not in the evaluated split"),
         ([found(category_id=3)], r"none of its 1 detections has category_id 1 \(person\)"),
     ],

@@ -25,6 +25,7 @@ def test_entries_come_back_as_they_are(tmp_path):
         (json.dumps([ENTRY, {**ENTRY, "image_id": "1"}]), "number 1 has no whole number as its image_id"),
         (json.dumps([{**ENTRY, "score": None}]), "no finite number as its score"),
         (json.dumps([{**ENTRY, "score": float("nan")}]), "no finite number as its score"),
+        (json.dumps([{**ENTRY, "score": 10**400}]), "no finite number as its score"),
         (json.dumps([{**ENTRY, "keypoints": [0.0] * 34}]), "has 34 keypoint values, 51 are expected"),
         (json.dumps([{**ENTRY, "keypoints": [None] * 51}]), "no list of finite numbers"),
         (json.dumps([ENTRY, {**ENTRY, "image_id": 9}, {**ENTRY, "image_id": 8}]), r"image id 8 \(and 1 more\) is not"),

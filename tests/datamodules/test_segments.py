@@ -57,6 +57,8 @@ def test_selection_keeps_each_persons_own_segments(mask):
         ([[0, 0, 1, 1]], "1 of 1 polygons"),
         ([[0, 0, 1, 1, 2, float("nan")]], "1 of 1 polygons"),
         ([[0, 0, 1, "1", 2, 2]], "1 of 1 polygons"),
+        ([[10**400, -(10**400), 1, 1, 2, 2]], "1 of 1 polygons"),
+        ([[1e30, -1e30, 1, 1, 2, 2]], "1 of 1 polygons"),
         ([7], "1 of 1 polygons"),
         ({"size": [20, 31], "counts": [620]}, "height and width"),
         ({"size": [20, 30], "counts": [599]}, "599 pixels of 600"),
@@ -69,6 +71,12 @@ def test_unusable_segmentations_are_named_and_left_out(value, text):
     segments, complaints = flatten_segments([value], HW)
     assert len(complaints) == 1
     assert text in complaints[0][1]
+    assert not segments.has(0)
+
+
+def test_runs_of_a_photograph_of_impossible_size_are_left_out():
+    segments, complaints = flatten_segments([{"size": [10**5, 10**5], "counts": [10**10]}], np.array([[10**5, 10**5]]))
+    assert "10000000000 pixels" in complaints[0][1]
     assert not segments.has(0)
 
 
