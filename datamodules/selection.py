@@ -69,8 +69,13 @@ def annotation_file(root: Path, split: str) -> Path:
     return root / "annotations" / f"{kind}_{split}.json"
 
 
+def images_folder(root: Path, split: str) -> Path:
+    """COCO's folder of a split's photographs."""
+    return root / TEST_IMAGES.get(split, split)
+
+
 def _read(root: Path, split: str, config: DataConfig, skeleton: Skeleton, image_ids: list[int] | None) -> Annotations:
-    file, images_dir = annotation_file(root, split), root / TEST_IMAGES.get(split, split)
+    file, images_dir = annotation_file(root, split), images_folder(root, split)
     return read_annotations(file, images_dir, skeleton, on_bad=config.on_bad_annotation, image_ids=image_ids)
 
 

@@ -11,7 +11,7 @@ from datamodules.annotation_rules import Complaint
 from datamodules.annotations import AnnotationError, Annotations, read_annotations
 from datamodules.config import OnBadAnnotation
 from datamodules.photograph_checks import missing_photographs, unreadable_photographs
-from datamodules.selection import annotation_file
+from datamodules.selection import annotation_file, images_folder
 from datamodules.skeleton import Skeleton
 
 SMALL, MEDIUM = 32**2, 96**2
@@ -40,7 +40,7 @@ def report_split(root: Path, split: str, skeleton: Skeleton, *, max_pixels: int,
     """
     try:
         annotations = read_annotations(
-            annotation_file(root, split), root / split, skeleton, on_bad=OnBadAnnotation.drop
+            annotation_file(root, split), images_folder(root, split), skeleton, on_bad=OnBadAnnotation.drop
         )
     except AnnotationError as error:
         return SplitReport(split, None, error.complaints)

@@ -68,6 +68,14 @@ def test_a_file_that_cannot_be_read_has_no_figures(write_coco):
     assert report.errors == 1
 
 
+def test_a_test_split_has_its_photographs_in_its_parents_folder(write_coco):
+    root = write_coco([], splits=("test2017",))
+    (root / "annotations/person_keypoints_test2017.json").rename(root / "annotations/image_info_test-dev2017.json")
+    report = report_split(root, "test-dev2017", COCO, max_pixels=LIMIT)
+    assert report.complaints == ()
+    assert report.figures["images"] == 1
+
+
 def test_a_split_without_images(write_coco):
     report = report_split(write_coco([], images={}), "val2017", COCO, max_pixels=LIMIT)
     assert report.errors == 0
