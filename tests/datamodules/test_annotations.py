@@ -151,7 +151,6 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.fault(2, "keypoints, visibility, ids, iscrowd that no rule repairs", "named by id; refused or dropped")
-@pytest.mark.fault(2, "keypoints, visibility, ids, iscrowd that no rule repairs", "named by id; refused or dropped")
 def test_annotations_without_repair_are_named_and_refused_or_dropped(write_coco, person, case):
     changes, what = REFUSED[case]
     root = write_coco([person(7), person(1234, **changes)])
