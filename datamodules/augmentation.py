@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks a server at import otherwise
@@ -20,7 +22,7 @@ from datamodules.geometry import (
     identity,
     map_boxes,
     map_points,
-    rotation,
+    placing,
     scaling,
     translation,
     warp_image,
@@ -75,32 +77,26 @@ class Warp(A.DualTransform):
         self.fill = fill
         self.resample = warp_image if place is WarpPlace.worker else _left_to_the_device
 
-    @property
-    def targets(self) -> dict[str, Any]:
-        return {
-            "image": self.apply,
-            "matrix": self.apply_to_matrix,
-            "mirrored": self.apply_to_mirrored,
-            "hw": self.apply_to_hw,
+    def __call__(self, *args: Any, force_apply: bool = False, **data: Any) -> dict[str, Any]:
+        """As albumentations applies a transform, without its handling of whatever other targets there may be."""
+        warp, hw, mirror = self.draw(data)
+        applied = {
+            "image": self.resample(data["image"], warp, hw, self.fill),
+            "matrix": compose(data["matrix"], warp),
+            "mirrored": data["mirrored"] != mirror,
+            "hw": hw,
         }
+        return {**data, **applied}
 
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        height, width = params["shape"][:2]
+    def set_random_seed(self, seed: int | None) -> None:
+        self.seed, self.py_random = seed, random.Random(seed)  # NumPy's is never drawn from, and takes long to seed
+
+    def draw(self, data: dict[str, Any]) -> tuple[Matrix, tuple[int, int], bool]:
+        """The map from ``data``'s image to the input, the input's height and width, and whether it is mirrored."""
+        height, width = data["image"].shape[:2]
         frame = self._frame(height, width)
         mirror = self.py_random.random() < self.augmentation.flip
-        return {"warp": self._draw(frame, height, width, mirror), "input_hw": frame.hw, "mirror": mirror}
-
-    def apply(self, img: NDArray, warp: Matrix, input_hw: tuple[int, int], **params: Any) -> NDArray:
-        return self.resample(img, warp, input_hw, self.fill)
-
-    def apply_to_matrix(self, matrix: Matrix, warp: Matrix, **params: Any) -> Matrix:
-        return compose(matrix, warp)
-
-    def apply_to_mirrored(self, mirrored: bool, mirror: bool, **params: Any) -> bool:
-        return mirrored != mirror
-
-    def apply_to_hw(self, hw: tuple[int, int], input_hw: tuple[int, int], **params: Any) -> tuple[int, int]:
-        return input_hw
+        return self._draw(frame, height, width, mirror), frame.hw, mirror
 
     def _frame(self, height: int, width: int) -> Frame:
         if self.resize is Resize.crop and self.train_size is not None:
@@ -125,11 +121,11 @@ class Warp(A.DualTransform):
             draw.uniform(-drawn.shift, drawn.shift) * side + draw.uniform(-drawn.shift_pixels, drawn.shift_pixels)
             for side in (frame.hw[1], frame.hw[0])
         )
-        matrix = compose(
-            translation(-width / 2, -height / 2),
-            scaling(frame.scale[0] * factor, frame.scale[1] * factor),
-            rotation(angle),
-            translation(frame.hw[1] / 2 + dx, frame.hw[0] / 2 + dy),
+        matrix = placing(
+            (frame.scale[0] * factor, frame.scale[1] * factor),
+            angle,
+            center=(width / 2, height / 2),
+            target=(frame.hw[1] / 2 + dx, frame.hw[0] / 2 + dy),
         )
         return compose(matrix, scaling(-1.0, 1.0), translation(frame.hw[1], 0.0)) if mirror else matrix
 
@@ -152,7 +148,21 @@ def _left_to_the_device(image: NDArray, matrix: Matrix, hw: tuple[int, int], fil
     return image
 
 
-def build_pipeline(config: DataConfig, *, train: bool) -> A.Compose:
+class Pipeline(A.Compose):
+    """``A.Compose`` of transforms that are always applied: the same draws, without its checks of every sample."""
+
+    def __call__(self, *args: Any, force_apply: bool = False, **data: Any) -> dict[str, Any]:
+        for transform in self.transforms:
+            data = transform(**data)
+        return data
+
+    def set_random_seed(self, seed: int | None) -> None:
+        self.seed = seed
+        for transform in self.transforms:
+            transform.set_random_seed(seed)
+
+
+def build_pipeline(config: DataConfig, *, train: bool) -> Pipeline:
     """The pipeline of the whole-image view: ``pipeline(**start(image))`` gives ``image``, ``matrix``, ``mirrored``,
     ``hw``.
 
@@ -168,7 +178,7 @@ def build_pipeline(config: DataConfig, *, train: bool) -> A.Compose:
         fill=fill_color(config.mean),
         place=config.warp,
     )
-    return A.Compose([*color_transforms(drawn.color), warp])
+    return Pipeline([*color_transforms(drawn.color), warp])
 
 
 def start(image: NDArray[np.uint8]) -> dict[str, Any]:
@@ -191,42 +201,57 @@ def fill_color(mean: list[float]) -> tuple[int, int, int]:
     return red, green, blue
 
 
-class WarpedPeople(NamedTuple):
-    """N people in input pixels."""
+class People(NamedTuple):
+    """N people of photographs, or of inputs, in their pixels."""
 
     keypoints: NDArray[np.float32]
     """[N, K, 2]; zero where ``visibility`` is 0."""
     visibility: NDArray[np.uint8]
-    """[N, K]; 0 too where the keypoint left the input."""
+    """[N, K]; in an input 0 too where the keypoint left it."""
     boxes: NDArray[np.float32]
-    """[N, 4], x0 y0 x1 y1: the upright box around the mapped box, clipped; without area where the person left."""
+    """[N, 4], x0 y0 x1 y1; in an input the upright box around the mapped box, clipped: without area where the person
+    left."""
     areas: NDArray[np.float32]
-    """[N], scaled with the picture; what was cut off still counts."""
+    """[N]; in an input scaled with the picture, and what was cut off still counts."""
+
+    def select(self, rows: NDArray[np.int64] | slice) -> People:
+        return People(self.keypoints[rows], self.visibility[rows], self.boxes[rows], self.areas[rows])
+
+
+class Placed(NamedTuple):
+    """How a photograph became an input."""
+
+    matrix: Matrix
+    """From the photograph to the input."""
+    hw: tuple[int, int]
+    """Height and width of the input."""
+    mirrored: bool
 
 
 def warp_people(
-    keypoints: NDArray[np.float32],
-    visibility: NDArray[np.uint8],
-    boxes: NDArray[np.float32],
-    areas: NDArray[np.float32],
-    matrix: Matrix,
-    hw: tuple[int, int],
-    flip_permutation: tuple[int, ...] | None,
-) -> WarpedPeople:
-    """People of a photograph (``keypoints`` [N, K, 2] …) mapped by ``matrix`` into an input of ``hw`` pixels.
+    people: People, which: NDArray[np.int64], placed: Sequence[Placed], flip_permutation: tuple[int, ...]
+) -> People:
+    """``people`` of photographs, person n of number ``which[n]``, as they are in the inputs ``placed``.
 
-    ``flip_permutation``, given where ``matrix`` mirrors, exchanges left and right joints. N may be 0.
+    All of a batch at once: to begin an operation takes longer than to go through the few people of one photograph.
+    ``flip_permutation`` exchanges left and right joints where an input is mirrored. N may be 0.
     """
-    mapped = map_points(matrix, keypoints)
-    if flip_permutation is not None:
-        mapped, visibility = mapped[:, flip_permutation], visibility[:, flip_permutation]
+    matrices = np.array([each.matrix for each in placed])[which]
+    hw = np.array([each.hw for each in placed])[which]
+    scales = np.array([abs(determinant(each.matrix)) for each in placed], dtype=np.float32)
+    mapped, visibility = map_points(matrices, people.keypoints), people.visibility.copy()
+    is_mirrored = np.array([each.mirrored for each in placed])[which]
+    if is_mirrored.any():
+        mapped[is_mirrored] = mapped[is_mirrored][:, flip_permutation]
+        visibility[is_mirrored] = visibility[is_mirrored][:, flip_permutation]
     # Rounded before it is judged: what is inside must stay inside in f32.
     points = mapped.astype(np.float32)
-    inside = ((points >= 0) & (points < np.array([hw[1], hw[0]], dtype=np.float32))).all(axis=2)
-    visibility = np.where(inside, visibility, 0).astype(np.uint8)
-    return WarpedPeople(
-        keypoints=np.where(visibility[..., None] > 0, points, np.float32(0)),
+    inside = (points >= 0) & (points < hw[:, None, ::-1].astype(np.float32))
+    visibility *= inside[..., 0] & inside[..., 1]
+    points[visibility == 0] = 0
+    return People(
+        keypoints=points,
         visibility=visibility,
-        boxes=clip_boxes(map_boxes(matrix, boxes), hw).astype(np.float32),
-        areas=(areas * abs(determinant(matrix))).astype(np.float32),
+        boxes=clip_boxes(map_boxes(matrices, people.boxes), hw).astype(np.float32),
+        areas=people.areas * scales[which],
     )

@@ -1,19 +1,19 @@
-"""Pads samples of different sizes and numbers of people into one batch."""
+"""Pads samples of different sizes and numbers of people into one batch, in one piece of memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import cv2
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from datamodules.contracts import Meta, Persons, PoseBatch
-from datamodules.device_warp import UnwarpedBatch, pack
+from datamodules.device_warp import UnwarpedBatch, pack, room_for
 from datamodules.geometry import Source
-from datamodules.host_memory import empty_for_trainer
 from datamodules.image_dataset import Sample
+from datamodules.parcel import Parcel, room
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Collate:
     """Callable: samples -> ``PoseBatch``; ``unwarped`` where their images are not made yet.
 
     Pictures lie at the top left and are padded to the largest of the batch, rounded up; people to the largest number,
-    at least 1. Padding is black, ignored and not real.
+    at least 1. Padding is black, ignored and not real. A DataLoader's worker makes a ``Parcel`` that arrives as the
+    batch.
     """
 
     pad_multiple: int
@@ -30,62 +31,83 @@ class Collate:
     """Height and width of a batch are at least this: the side of a letterbox."""
 
     def __call__(self, samples: list[Sample]) -> PoseBatch:
-        meta, hw = self._frame(samples)
-        images = _stack_images([cast(Tensor, sample.image) for sample in samples], *hw)
-        return _collate(samples, meta, images, hw)
+        hw = self._padded_hw(samples)
+        parcel = Parcel(_room_for(samples, hw, hw))
+        _fill(parcel.arrays, samples)
+        for row, sample in zip(parcel.arrays.images, samples, strict=True):
+            _part_colors(cast(NDArray[np.uint8], sample.image), row)
+        return parcel.sent()
 
     def unwarped(self, samples: list[Sample]) -> UnwarpedBatch:
         """Of samples under ``data.warp=device``."""
-        meta, hw = self._frame(samples)
-        photographs = pack([cast(Source, sample.image) for sample in samples], hw)
-        return UnwarpedBatch(photographs, _collate(samples, meta, torch.empty(len(samples), 3, 0, 0).byte(), hw))
+        hw = self._padded_hw(samples)
+        sources = [cast(Source, sample.image) for sample in samples]
+        parcel = Parcel(UnwarpedBatch(room_for(sources, hw), _room_for(samples, hw, (0, 0))))
+        _fill(parcel.arrays.batch, samples)
+        pack(sources, parcel.arrays.photographs)
+        return parcel.sent()
 
-    def _frame(self, samples: list[Sample]) -> tuple[Meta, tuple[int, int]]:
-        """Where the samples come from, and the height and width that all their inputs are padded to."""
-        meta = Meta(*(torch.stack(values) for values in zip(*(sample.meta for sample in samples), strict=True)))
-        height, width = meta.input_hw.amax(dim=0).tolist()
-        return meta, (self._padded(height), self._padded(width))
+    def _padded_hw(self, samples: list[Sample]) -> tuple[int, int]:
+        """The height and width that all inputs are padded to."""
+        height, width = (max(sample.meta.input_hw[side] for sample in samples) for side in (0, 1))
+        return self._padded(height), self._padded(width)
 
     def _padded(self, side: int) -> int:
         side = max(side, self.min_size)
         return -(-side // self.pad_multiple) * self.pad_multiple
 
 
-def _collate(samples: list[Sample], meta: Meta, images: Tensor, hw: tuple[int, int]) -> PoseBatch:
-    quarter = (-(-hw[0] // 4), -(-hw[1] // 4))
-    people = max(1, *(len(sample.persons.is_real) for sample in samples))
-    masks = [sample.instance_masks for sample in samples if sample.instance_masks is not None]
+def _room_for(samples: list[Sample], hw: tuple[int, int], images_hw: tuple[int, int]) -> Any:
+    """``PoseBatch`` of ``Room``s, for inputs of ``hw`` pixels."""
+    count, quarter = len(samples), (-(-hw[0] // 4), -(-hw[1] // 4))
+    people = max(1, *(len(sample.persons.areas) for sample in samples))
+    joints = samples[0].persons.visibility.shape[1]
+    has_masks = samples[0].instance_masks is not None
     return PoseBatch(
-        images=images,
-        persons=_collate_persons([sample.persons for sample in samples], people),
-        ignore=_stack([sample.ignore for sample in samples], quarter, True),
-        instance_masks=_stack(masks, (people, *quarter)) if masks else None,
-        meta=meta,
+        images=room(np.uint8, count, 3, *images_hw),
+        persons=Persons(
+            keypoints=room(np.float32, count, people, joints, 2),
+            visibility=room(np.uint8, count, people, joints),
+            boxes=room(np.float32, count, people, 4),
+            areas=room(np.float32, count, people),
+            is_real=room(np.bool_, count, people),
+        ),
+        ignore=room(np.bool_, count, *quarter),
+        instance_masks=room(np.bool_, count, people, *quarter) if has_masks else None,
+        meta=Meta(
+            sample_id=room(np.int64, count),
+            image_id=room(np.int64, count),
+            original_hw=room(np.int64, count, 2),
+            input_hw=room(np.int64, count, 2),
+            to_original=room(np.float32, count, 2, 3),
+            detection_score=room(np.float32, count),
+        ),
     )
 
 
-def _stack_images(images: list[Tensor], height: int, width: int) -> Tensor:
-    """u8 [B, 3, height, width]. Colours that lie side by side, as decoded, are parted here and only here."""
-    batch = empty_for_trainer((len(images), 3, height, width), torch.uint8)
-    for row, image in zip(batch, images, strict=True):
-        pixels = image.permute(1, 2, 0)
-        if pixels.is_contiguous():  # several times faster than a transposed copy
-            down, right = height - pixels.shape[0], width - pixels.shape[1]
-            framed = cv2.copyMakeBorder(pixels.numpy(), 0, down, 0, right, cv2.BORDER_CONSTANT)
-            cv2.split(framed, list(row.numpy()))
-        else:
-            row.zero_()
-            row[:, : image.shape[1], : image.shape[2]] = image
-    return batch
+def _fill(batch: Any, samples: list[Sample]) -> None:
+    """All arrays of a ``PoseBatch`` but the images."""
+    for values, column in zip(batch.meta, zip(*(sample.meta for sample in samples), strict=True), strict=True):
+        values[:] = column
+    for values in batch.persons:
+        values.fill(0)
+    batch.ignore.fill(True)
+    for number, sample in enumerate(samples):
+        count = len(sample.persons.areas)
+        for values, theirs in zip(batch.persons, sample.persons, strict=False):
+            values[number, :count] = theirs
+        batch.persons.is_real[number, :count] = True
+        height, width = (-(-side // 4) for side in sample.meta.input_hw)
+        batch.ignore[number, :height, :width] = False if sample.ignore is None else sample.ignore
+    if batch.instance_masks is not None:
+        batch.instance_masks.fill(False)
+        for masks, sample in zip(batch.instance_masks, samples, strict=True):
+            theirs = cast(NDArray[np.bool_], sample.instance_masks)
+            masks[: theirs.shape[0], : theirs.shape[1], : theirs.shape[2]] = theirs
 
 
-def _collate_persons(persons: list[Persons], people: int) -> Persons:
-    return Persons(*(_stack(list(values), (people, *values[0].shape[1:])) for values in zip(*persons, strict=True)))
-
-
-def _stack(tensors: list[Tensor], shape: tuple[int, ...], fill: float | bool = 0) -> Tensor:
-    """``tensors`` at the origin of [len(tensors), *shape], the rest ``fill``."""
-    batch = torch.full((len(tensors), *shape), fill, dtype=tensors[0].dtype)
-    for row, tensor in zip(batch, tensors, strict=True):
-        row[tuple(slice(side) for side in tensor.shape)] = tensor
-    return batch
+def _part_colors(image: NDArray[np.uint8], row: NDArray[np.uint8]) -> None:
+    """``image`` [h, w, 3] at the origin of ``row`` [3, H, W], black beyond. Colours are parted here and only here."""
+    down, right = row.shape[1] - image.shape[0], row.shape[2] - image.shape[1]
+    framed = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_CONSTANT) if down or right else image
+    cv2.split(framed, list(row))

@@ -7,7 +7,7 @@ rounding.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from datamodules.contracts import PoseBatch
 from datamodules.geometry import Source
-from datamodules.host_memory import empty_for_trainer
+from datamodules.parcel import room
 
 _AT_ONCE = 1 << 22
 """Pixels of a batch that are sampled together: bounds the memory beside the images to half a gigabyte."""
@@ -46,21 +46,30 @@ class UnwarpedBatch(NamedTuple):
     """All but the images, which are u8 [B, 3, 0, 0]."""
 
 
-def pack(sources: list[Source], padded_hw: tuple[int, int]) -> Photographs:
-    """``sources`` of B images of ``padded_hw`` pixels, copied once, in a worker into memory that the trainer shares."""
-    hw = torch.tensor([source.pixels.shape[:2] for source in sources])
-    areas = hw.prod(dim=1)
-    pixels = empty_for_trainer((int(areas.sum()), 3), torch.uint8)
-    for part, source in zip(pixels.split(areas.tolist()), sources, strict=True):
-        np.copyto(part.numpy().reshape(source.pixels.shape), source.pixels)
+def room_for(sources: list[Source], padded_hw: tuple[int, int]) -> Any:
+    """``Photographs`` of ``Room``s for ``sources``, of which images of ``padded_hw`` pixels will be made."""
+    count, pixels = len(sources), sum(source.pixels.size // 3 for source in sources)
     return Photographs(
-        pixels=pixels,
-        first=areas.cumsum(0) - areas,
-        hw=hw,
-        to_pixels=torch.from_numpy(np.stack([source.to_pixels for source in sources]).astype(np.float32)),
-        is_frame=torch.tensor([source.is_frame for source in sources]),
+        pixels=room(np.uint8, pixels, 3),
+        first=room(np.int64, count),
+        hw=room(np.int64, count, 2),
+        to_pixels=room(np.float32, count, 2, 3),
+        is_frame=room(np.bool_, count),
         padded_hw=padded_hw,
     )
+
+
+def pack(sources: list[Source], photographs: Any) -> None:
+    """Copy ``sources`` into the arrays of ``photographs``."""
+    start = 0
+    for number, source in enumerate(sources):
+        end = start + source.pixels.size // 3
+        photographs.pixels[start:end].reshape(source.pixels.shape)[:] = source.pixels
+        photographs.first[number] = start
+        start = end
+    photographs.hw[:] = [source.pixels.shape[:2] for source in sources]
+    photographs.to_pixels[:] = [source.to_pixels for source in sources]
+    photographs.is_frame[:] = [source.is_frame for source in sources]
 
 
 def warp_batch(unwarped: UnwarpedBatch, fill: Tensor) -> PoseBatch:

@@ -17,6 +17,9 @@ Matrix = NDArray[np.float64]
 _AREA_BELOW = 0.5
 """Pictures shrunk below this factor are averaged over areas first: bilinear sampling alone would alias."""
 
+_CORNERS = np.array([[0, 1], [2, 1], [2, 3], [0, 3]])
+_LIMITS = np.array([1, 0, 1, 0])
+
 
 def identity() -> Matrix:
     return np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -35,6 +38,22 @@ def rotation(degrees: float) -> Matrix:
     """About the origin, clockwise on the screen (y points down)."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return np.array([[c, -s, 0.0], [s, c, 0.0]])
+
+
+def placing(
+    scale: tuple[float, float], degrees: float, center: tuple[float, float], target: tuple[float, float]
+) -> Matrix:
+    """Scales, then rotates, about ``center``, which comes to lie on ``target``; in one step, to the same numbers as
+    ``compose(translation, scaling, rotation, translation)``.
+    """
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    x, y = -center[0] * scale[0], -center[1] * scale[1]
+    return np.array(
+        [
+            [c * scale[0], -s * scale[1] + 0.0, c * x - s * y + target[0]],
+            [s * scale[0] + 0.0, c * scale[1], s * x + c * y + target[1]],
+        ]
+    )
 
 
 def compose(*matrices: Matrix) -> Matrix:
@@ -70,25 +89,27 @@ def determinant(matrix: Matrix) -> float:
 
 
 def map_points(matrix: Matrix, points: NDArray) -> NDArray[np.float64]:
-    """Map ``points`` [..., 2]; computed and returned in f64."""
-    return points.astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    """Map ``points`` [..., 2]; computed and returned in f64. ``matrix`` [N, 2, 3] maps each of [N, n, 2] by its own."""
+    shift = matrix[:, 2] if matrix.ndim == 2 else matrix[:, None, :, 2]
+    return points.astype(np.float64) @ np.swapaxes(matrix[..., :2], -1, -2) + shift
 
 
 def corners(boxes: NDArray) -> NDArray:
     """The four corners [N, 4, 2] of ``boxes`` [N, 4] (x0 y0 x1 y1), in order around them."""
-    return boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
+    return boxes[:, _CORNERS]
 
 
 def map_boxes(matrix: Matrix, boxes: NDArray) -> NDArray[np.float64]:
-    """Upright boxes [N, 4] (x0 y0 x1 y1) that enclose the images of ``boxes`` [N, 4]."""
+    """Upright boxes [N, 4] (x0 y0 x1 y1) that enclose the images of ``boxes`` [N, 4]; ``matrix`` one or [N, 2, 3]."""
     mapped = map_points(matrix, corners(boxes))
     return np.concatenate([mapped.min(axis=1), mapped.max(axis=1)], axis=1)
 
 
-def clip_boxes(boxes: NDArray, hw: tuple[int, int]) -> NDArray:
-    """The part of ``boxes`` [N, 4] inside a picture of height and width ``hw``; without area where there is none."""
-    height, width = hw
-    return np.clip(boxes, 0, np.array([width, height, width, height], dtype=boxes.dtype))
+def clip_boxes(boxes: NDArray, hw: tuple[int, int] | NDArray[np.int64]) -> NDArray:
+    """The part of ``boxes`` [N, 4] inside a picture of height and width ``hw``, each its own or [2] for all; without
+    area where there is none.
+    """
+    return np.clip(boxes, 0, np.asarray(hw, dtype=boxes.dtype)[..., _LIMITS])
 
 
 def warp_image(image: NDArray, matrix: Matrix, hw: tuple[int, int], fill: tuple[int, ...] = (0, 0, 0)) -> NDArray:
@@ -168,12 +189,10 @@ def covered_cells(matrix: Matrix, image_hw: tuple[int, int], hw: tuple[int, int]
 
 
 def _resize_of_frame(matrix: Matrix, image_hw: tuple[int, ...], hw: tuple[int, int]) -> str | None:
+    (a, b, x), (c, d, y) = matrix.tolist()
     sx, sy = hw[1] / image_hw[1], hw[0] / image_hw[0]
-    for kind, exact in (
-        ("upright", ((sx, 0.0, 0.0), (0.0, sy, 0.0))),
-        ("mirrored", ((-sx, 0.0, hw[1]), (0.0, sy, 0.0))),
-    ):
-        if np.abs(matrix - exact).max() < 1e-9 * max(hw):
+    for kind, across, shift in (("upright", sx, 0.0), ("mirrored", -sx, hw[1])):
+        if max(abs(a - across), abs(b), abs(x - shift), abs(c), abs(d - sy), abs(y)) < 1e-9 * max(hw):
             return kind
     return None
 

@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.annotations import Annotations
-from datamodules.augmentation import build_pipeline, start, warp_people
+from datamodules.augmentation import People, Placed, build_pipeline, start, warp_people
 from datamodules.config import DataConfig, IgnoreShape, OnBadImage, WarpPlace
-from datamodules.contracts import Meta, Persons
 from datamodules.geometry import (
     Matrix,
     Source,
@@ -36,17 +34,29 @@ _DECODED_AHEAD = 8
 """Photographs a dataset holds at once."""
 
 
-class Sample(NamedTuple):
-    """One sample before collation: the fields of ``PoseBatch`` without the letter B, and without padding."""
+class SampleMeta(NamedTuple):
+    """Of one sample what ``contracts.Meta`` is of a batch."""
 
-    image: Tensor | Source
-    """u8 [3, h, w], RGB; in memory [h, w, 3], as it was decoded. Under ``data.warp=device`` what it is sampled from."""
-    persons: Persons
-    ignore: Tensor
-    """bool [ceil(h / 4), ceil(w / 4)]."""
-    instance_masks: Tensor | None
-    """bool [P, ceil(h / 4), ceil(w / 4)]."""
-    meta: Meta
+    sample_id: int
+    image_id: int
+    original_hw: tuple[int, int]
+    input_hw: tuple[int, int]
+    to_original: Matrix
+    detection_score: float
+
+
+class Sample(NamedTuple):
+    """One sample before collation, without padding; NumPy's arrays, as tensors of this size cost more than they do."""
+
+    image: NDArray[np.uint8] | Source
+    """[h, w, 3], RGB; under ``data.warp=device`` what it is sampled from."""
+    persons: People
+    """All real."""
+    ignore: NDArray[np.bool_] | None
+    """[ceil(h / 4), ceil(w / 4)]; None where nothing is ignored."""
+    instance_masks: NDArray[np.bool_] | None
+    """[N, ceil(h / 4), ceil(w / 4)] where the paper asks for it."""
+    meta: SampleMeta
 
 
 class Opened(NamedTuple):
@@ -59,6 +69,18 @@ class Opened(NamedTuple):
     """Of the photograph."""
     photograph: NDArray[np.uint8] | None
     """[H, W, 3], RGB; None where it is skipped."""
+
+
+class Drawn(NamedTuple):
+    """A sample of which the image is made, or what it will be sampled from."""
+
+    sample: int
+    number: int
+    """Of the photograph."""
+    image: NDArray[np.uint8] | Source
+    placed: Placed
+    is_blank: bool
+    """There was no photograph to be had."""
 
 
 class ImageDataset(Dataset[Sample]):
@@ -90,7 +112,7 @@ class ImageDataset(Dataset[Sample]):
         return self.annotations.num_images
 
     def __getitem__(self, key: int | Draw) -> Sample:
-        return self._finish(self._open(key))
+        return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: Sequence[int | Draw]) -> list[Sample]:
         """The samples of ``keys``, as one by one. Photographs are decoded a few ahead: decoding drives all else out of
@@ -99,16 +121,16 @@ class ImageDataset(Dataset[Sample]):
         samples: list[Sample] = []
         for first in range(0, len(keys), _DECODED_AHEAD):
             opened = [self._open(key) for key in keys[first : first + _DECODED_AHEAD]]
-            samples += [self._finish(each) for each in opened]
+            samples += self._finish([self._draw(each) for each in opened])
         return samples
 
     def _open(self, key: int | Draw) -> Opened:
         index, epoch = key if isinstance(key, tuple) else (key, None)
         return Opened(index, epoch, *self._read(index))
 
-    def _finish(self, opened: Opened) -> Sample:
+    def _draw(self, opened: Opened) -> Drawn:
         self._seed(opened.sample, opened.epoch)
-        return self._sample(opened.number, opened.photograph)
+        return self._drawn(opened.number, opened.number, opened.photograph)
 
     def _seed(self, index: int, epoch: int | None) -> None:
         if epoch is not None:
@@ -137,85 +159,96 @@ class ImageDataset(Dataset[Sample]):
             f"{self.annotations.images_dir}: not one of {self.annotations.num_images} photographs can be read"
         )
 
-    def _sample(self, index: int, photograph: NDArray[np.uint8] | None, **targets: Any) -> Sample:
-        """``targets`` are what the pipeline needs beside ``start``'s."""
-        original_hw = (int(self.annotations.image_hw[index, 0]), int(self.annotations.image_hw[index, 1]))
+    def _drawn(self, index: int, number: int, photograph: NDArray[np.uint8] | None, **targets: Any) -> Drawn:
+        """``targets`` are what the pipeline needs beside ``start``'s. A blank is as large as its photograph."""
         is_blank = photograph is None
-        drawn = self.pipeline(
-            **start(np.zeros((*original_hw, 3), np.uint8) if photograph is None else photograph), **targets
+        if photograph is None:
+            photograph = np.zeros((*self.annotations.image_hw[number], 3), np.uint8)
+        drawn = self.pipeline(**start(photograph), **targets)
+        placed = Placed(drawn["matrix"], drawn["hw"], drawn["mirrored"])
+        return Drawn(index, number, self.present(drawn["image"], placed.matrix, placed.hw), placed, is_blank)
+
+    def _finish(self, drawn: list[Drawn]) -> list[Sample]:
+        """People outside the input are left out here, and crowds."""
+        spans = [self._rows(each) for each in drawn]
+        rows = np.concatenate([np.arange(span.start, span.stop) for span in spans])
+        which = np.repeat(np.arange(len(drawn)), [span.stop - span.start for span in spans])
+        people = warp_people(self._people(rows), which, [each.placed for each in drawn], self.flip_permutation)
+        kept = np.flatnonzero(
+            (people.boxes[:, 2:] > people.boxes[:, :2]).all(axis=1) & ~self.annotations.is_crowd[rows]
         )
-        matrix, hw = drawn["matrix"], (drawn["hw"][0], drawn["hw"][1])
-        rows = self.annotations.people(index)
-        rows = slice(rows.start, rows.start) if is_blank else rows
-        people = warp_people(
-            self.annotations.keypoints[rows],
-            self.annotations.visibility[rows],
-            self.annotations.boxes[rows],
-            self.annotations.areas[rows],
-            matrix,
-            hw,
-            self.flip_permutation if drawn["mirrored"] else None,
-        )
-        has_area = (people.boxes[:, 2:] > people.boxes[:, :2]).all(axis=1)
-        kept = np.flatnonzero(has_area & ~self.annotations.is_crowd[rows])
+        people, rows = people.select(kept), rows[kept]
+        ends = np.searchsorted(which[kept], np.arange(len(drawn)), side="right").tolist()
+        parts = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        return [self._sample(each, people.select(part), rows[part]) for each, part in zip(drawn, parts, strict=True)]
+
+    def _rows(self, drawn: Drawn) -> slice:
+        rows = self.annotations.people(drawn.number)
+        return slice(rows.start, rows.start) if drawn.is_blank else rows
+
+    def _people(self, rows: NDArray[np.int64]) -> People:
+        annotations = self.annotations
+        return People(annotations.keypoints, annotations.visibility, annotations.boxes, annotations.areas).select(rows)
+
+    def _sample(self, drawn: Drawn, persons: People, rows: NDArray[np.int64]) -> Sample:
+        """``rows`` are the annotations of ``persons``."""
+        matrix, hw, _ = drawn.placed
+        height, width = self.annotations.image_hw[drawn.number].tolist()
         return Sample(
-            image=self.present(drawn["image"], matrix, hw),
-            persons=Persons(
-                keypoints=torch.from_numpy(people.keypoints[kept]),
-                visibility=torch.from_numpy(people.visibility[kept]),
-                boxes=torch.from_numpy(people.boxes[kept]),
-                areas=torch.from_numpy(people.areas[kept]),
-                is_real=torch.ones(len(kept), dtype=torch.bool),
-            ),
-            ignore=torch.from_numpy(
-                np.ones(_quarter(hw), dtype=bool) if is_blank else self._ignore(index, matrix, original_hw, hw)
-            ),
-            instance_masks=self._masks(kept + rows.start, matrix, original_hw, hw),
-            meta=Meta(
-                sample_id=torch.tensor(index),
-                image_id=torch.tensor(int(self.annotations.image_ids[index])),
-                original_hw=torch.tensor(original_hw),
-                input_hw=torch.tensor(hw),
-                to_original=torch.from_numpy(invert(matrix).astype(np.float32)),
-                detection_score=torch.tensor(1.0),
+            image=drawn.image,
+            persons=persons,
+            ignore=np.ones(_quarter(hw), dtype=bool) if drawn.is_blank else self._ignore(drawn, (height, width)),
+            instance_masks=self._masks(rows, matrix, (height, width), hw),
+            meta=SampleMeta(
+                sample_id=drawn.sample,
+                image_id=int(self.annotations.image_ids[drawn.number]),
+                original_hw=(height, width),
+                input_hw=hw,
+                to_original=invert(matrix),
+                detection_score=1.0,
             ),
         )
 
-    def _ignore(
-        self, index: int, matrix: Matrix, original_hw: tuple[int, int], hw: tuple[int, int]
-    ) -> NDArray[np.bool_]:
+    def _ignore(self, drawn: Drawn, original_hw: tuple[int, int]) -> NDArray[np.bool_] | None:
         """Crowds and people without labelled keypoints, by ``config.ignore_shape``, and what no photograph covers.
 
         A person whose keypoints were all cut off is not ignored: that they are not in the input is known.
         """
-        ignore = np.zeros(_quarter(hw), dtype=bool)
-        rows = self.annotations.people(index)
+        matrix, hw, _ = drawn.placed
+        rows = self.annotations.people(drawn.number)
+        unlabelled = np.flatnonzero(~self.is_labelled[rows])
+        is_covered = covers_frame(matrix, original_hw, hw)
+        if is_covered and not len(unlabelled):
+            return None
+        quarter = _quarter(hw)
+        if is_covered:
+            ignore = np.zeros(quarter, dtype=bool)
+        else:
+            ignore = ~covered_cells(compose(matrix, scaling(0.25, 0.25)), original_hw, quarter)
         segments = self.annotations.segments
-        for row in (np.flatnonzero(~self.is_labelled[rows]) + rows.start).tolist():
+        for row in (unlabelled + rows.start).tolist():
             if self.config.ignore_shape is IgnoreShape.mask and segments.has(row):
-                ignore |= segments.draw(row, original_hw, matrix, ignore.shape)
+                ignore |= segments.draw(row, original_hw, matrix, quarter)
             else:
                 _fill_box(ignore, self.annotations.boxes[row], matrix)
-        if not covers_frame(matrix, original_hw, hw):
-            ignore |= ~covered_cells(compose(matrix, scaling(0.25, 0.25)), original_hw, ignore.shape)
         return ignore
 
     def _masks(
         self, rows: NDArray[np.int64], matrix: Matrix, original_hw: tuple[int, int], hw: tuple[int, int]
-    ) -> Tensor | None:
+    ) -> NDArray[np.bool_] | None:
         if not self.config.instance_masks:
             return None
         masks = np.zeros((len(rows), *_quarter(hw)), dtype=bool)
         for mask, row in zip(masks, rows.tolist(), strict=True):
             mask[:] = self.annotations.segments.draw(row, original_hw, matrix, mask.shape)
-        return torch.from_numpy(masks)
+        return masks
 
 
-def _as_input(image: NDArray[np.uint8], matrix: Matrix, hw: tuple[int, int]) -> Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1)
+def _as_input(image: NDArray[np.uint8], matrix: Matrix, hw: tuple[int, int]) -> NDArray[np.uint8]:
+    return image
 
 
-PRESENTED: dict[WarpPlace, Callable[[NDArray[np.uint8], Matrix, tuple[int, int]], Tensor | Source]] = {
+PRESENTED: dict[WarpPlace, Callable[[NDArray[np.uint8], Matrix, tuple[int, int]], NDArray[np.uint8] | Source]] = {
     WarpPlace.worker: _as_input,
     WarpPlace.device: source_of,
 }

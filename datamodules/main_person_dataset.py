@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import albumentations as A
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.annotations import Annotations
-from datamodules.augmentation import Frame, Warp, color_transforms, fill_color
+from datamodules.augmentation import Frame, Pipeline, Warp, color_transforms, fill_color
 from datamodules.config import DataConfig, View
-from datamodules.image_dataset import ImageDataset, Opened, Sample
+from datamodules.geometry import Matrix
+from datamodules.image_dataset import Drawn, ImageDataset, Opened
 from datamodules.sampler import Draw
 from datamodules.skeleton import Skeleton
 
@@ -62,20 +62,12 @@ class MainPersonWarp(Warp):
         self.hw = hw
         self.height = height
 
-    @property
-    def targets(self) -> dict[str, Any]:
-        return {**super().targets, "main_box": self.apply_to_main_box}
-
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        x0, y0, x1, y1 = (float(value) for value in data["main_box"])
+    def draw(self, data: dict[str, Any]) -> tuple[Matrix, tuple[int, int], bool]:
+        x0, y0, x1, y1 = data["main_box"].tolist()
         factor = self.height * self.hw[0] / (y1 - y0)
         mirror = self.py_random.random() < self.augmentation.flip
         # Around the person instead of around the photograph: as if the photograph were twice their centre.
-        warp = self._draw(Frame((factor, factor), self.hw), y0 + y1, x0 + x1, mirror)
-        return {"warp": warp, "input_hw": self.hw, "mirror": mirror}
-
-    def apply_to_main_box(self, main_box: NDArray, **params: Any) -> NDArray:
-        return main_box
+        return self._draw(Frame((factor, factor), self.hw), y0 + y1, x0 + x1, mirror), self.hw, mirror
 
 
 class MainPersonDataset(ImageDataset):
@@ -100,7 +92,7 @@ class MainPersonDataset(ImageDataset):
         self.numbers = np.searchsorted(self.annotations.offsets, self.rows, side="right") - 1
         hw = (config.crop_size[0], config.crop_size[1])
         warp = MainPersonWarp(hw, config.main_person_height, config)
-        self.pipeline = A.Compose([*color_transforms(config.augmentation.color), warp])
+        self.pipeline = Pipeline([*color_transforms(config.augmentation.color), warp])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -109,13 +101,12 @@ class MainPersonDataset(ImageDataset):
         index, epoch = key if isinstance(key, tuple) else (key, None)
         return Opened(index, epoch, *self._read(int(self.numbers[index])))
 
-    def _finish(self, opened: Opened) -> Sample:
+    def _draw(self, opened: Opened) -> Drawn:
         index, epoch, number, photograph = opened
         self._seed(index, epoch)
         if number != self.numbers[index]:  # unreadable and skipped: someone of the next readable photograph
             index = int(np.searchsorted(self.numbers, number))
-        sample = self._sample(number, photograph, main_box=self.annotations.boxes[self.rows[index]])
-        return sample._replace(meta=sample.meta._replace(sample_id=sample.meta.sample_id.new_tensor(index)))
+        return self._drawn(index, number, photograph, main_box=self.annotations.boxes[self.rows[index]])
 
 
 def main_person_view(

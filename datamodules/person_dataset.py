@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import albumentations as A
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from datamodules.annotations import Annotations
-from datamodules.augmentation import Frame, Warp, color_transforms, fill_color, start, warp_people
+from datamodules.augmentation import Frame, People, Pipeline, Placed, Warp, color_transforms, fill_color, warp_people
 from datamodules.config import AugmentationConfig, DataConfig
-from datamodules.contracts import Meta, Persons
 from datamodules.detections import Boxes, read_detections
-from datamodules.geometry import identity, invert
-from datamodules.image_dataset import ImageDataset, Opened, Sample
+from datamodules.geometry import Matrix, identity, invert
+from datamodules.image_dataset import Drawn, ImageDataset, Opened, Sample, SampleMeta
 from datamodules.sampler import Draw
 from datamodules.skeleton import Skeleton
 
 _OFF = AugmentationConfig(flip=0.0)
 _HALF_BODY_KEYPOINTS = 8
 _HALF_BODY_PADDING = 1.5
+_NO_BOXES = np.zeros((0, 4), dtype=np.float32)
 _LOWER_BODY = ("hip", "knee", "ankle", "heel", "toe", "foot")
 
 
@@ -56,23 +54,15 @@ class PersonWarp(Warp):
         self.hw = (config.crop_size[0], config.crop_size[1])
         self.padding = config.box_padding
 
-    @property
-    def targets(self) -> dict[str, Any]:
-        return {**super().targets, "person_box": self.keep, "half_body_boxes": self.keep}
-
-    def keep(self, value: NDArray[Any], **params: Any) -> NDArray[Any]:
-        return value
-
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    def draw(self, data: dict[str, Any]) -> tuple[Matrix, tuple[int, int], bool]:
         box, padding, halves = data["person_box"], self.padding, data["half_body_boxes"]
         if len(halves) and self.py_random.random() < self.augmentation.half_body:
             box, padding = halves[self.py_random.randrange(len(halves))], _HALF_BODY_PADDING
         factor = self.hw[0] / crop_size_of(box, self.hw, padding)[0]
         mirror = self.py_random.random() < self.augmentation.flip
-        x0, y0, x1, y1 = (float(value) for value in box)
+        x0, y0, x1, y1 = box.tolist()
         # Around the box instead of around the photograph: as if the photograph were twice its centre.
-        warp = self._draw(Frame((factor, factor), self.hw), y0 + y1, x0 + x1, mirror)
-        return {"warp": warp, "input_hw": self.hw, "mirror": mirror}
+        return self._draw(Frame((factor, factor), self.hw), y0 + y1, x0 + x1, mirror), self.hw, mirror
 
 
 class PersonDataset(ImageDataset):
@@ -101,7 +91,7 @@ class PersonDataset(ImageDataset):
         self.hw = (config.crop_size[0], config.crop_size[1])
         warp = PersonWarp(config, config.augmentation if train else _OFF)
         color = color_transforms(config.augmentation.color) if train else []
-        self.pipeline = A.Compose([*color, warp])
+        self.pipeline = Pipeline([*color, warp])
         is_lower = [any(part in joint for part in _LOWER_BODY) for joint in skeleton.joints]
         self.halves = np.array([is_lower, np.logical_not(is_lower)])
 
@@ -114,7 +104,7 @@ class PersonDataset(ImageDataset):
             return Opened(index, epoch, 0, None)
         return Opened(index, epoch, *self._read(int(self.people.image[index])))
 
-    def _finish(self, opened: Opened) -> Sample:
+    def _draw(self, opened: Opened) -> Drawn:
         index, epoch, number, photograph = opened
         if photograph is None:
             return self._nobody(index, number)
@@ -122,82 +112,72 @@ class PersonDataset(ImageDataset):
         if number != self.people.image[index]:  # unreadable and skipped: someone of the next readable photograph
             index = int(np.searchsorted(self.people.image, number)) % len(self)
             number, photograph = self._read(int(self.people.image[index]))
-            assert photograph is not None
-        return self._person(index, number, photograph)
+        box, halves = self.people.boxes[index], self._half_bodies(index)
+        return self._drawn(index, number, photograph, person_box=box, half_body_boxes=halves)
 
     def _annotated(self) -> Boxes:
         number = np.searchsorted(self.annotations.offsets, self.rows, side="right") - 1
         return Boxes(number, self.annotations.boxes[self.rows], np.ones(len(self.rows), dtype=np.float32))
 
-    def _person(self, index: int, number: int, photograph: NDArray[np.uint8]) -> Sample:
-        box = self.people.boxes[index]
-        keypoints, visibility, area = self._truth(index)
-        drawn = self.pipeline(
-            **start(photograph), person_box=box, half_body_boxes=self._half_bodies(keypoints, visibility)
-        )
-        matrix, hw = drawn["matrix"], self.hw
-        permutation = self.flip_permutation if drawn["mirrored"] else None
-        person = warp_people(keypoints[None], visibility[None], box[None], area, matrix, hw, permutation)
-        return Sample(
-            image=self.present(drawn["image"], matrix, hw),
-            persons=Persons(
-                keypoints=torch.from_numpy(person.keypoints),
-                visibility=torch.from_numpy(person.visibility),
-                boxes=torch.from_numpy(person.boxes),
-                areas=torch.from_numpy(person.areas),
-                is_real=torch.ones(1, dtype=torch.bool),
-            ),
-            ignore=torch.zeros(-(-hw[0] // 4), -(-hw[1] // 4), dtype=torch.bool),
-            instance_masks=None,
-            meta=self._meta(index, number, invert(matrix), float(self.people.scores[index])),
+    def _finish(self, drawn: list[Drawn]) -> list[Sample]:
+        which = np.flatnonzero([not each.is_blank for each in drawn])
+        indices = np.array([drawn[position].sample for position in which.tolist()], dtype=np.int64)
+        persons = warp_people(self._truth(indices), which, [each.placed for each in drawn], self.flip_permutation)
+        ends = np.searchsorted(which, np.arange(len(drawn)), side="right").tolist()
+        return [
+            self._crop(each, persons.select(slice(end - (not each.is_blank), end)))
+            for each, end in zip(drawn, ends, strict=True)
+        ]
+
+    def _truth(self, indices: NDArray[np.int64]) -> People:
+        """Who is cropped; a detection has nothing labelled and the area of its box."""
+        if self.has_truth:
+            return self._people(self.rows[indices])
+        boxes, joints = self.people.boxes[indices], len(self.flip_permutation)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        return People(
+            keypoints=np.zeros((len(indices), joints, 2), np.float32),
+            visibility=np.zeros((len(indices), joints), np.uint8),
+            boxes=boxes,
+            areas=sides[:, 0] * sides[:, 1],
         )
 
-    def _truth(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]:
-        """Keypoints [K, 2], visibility [K] and area [1]; nothing labelled and the box's area of a detection."""
-        if not self.has_truth:
-            joints = len(self.flip_permutation)
-            x0, y0, x1, y1 = self.people.boxes[index]
-            area = np.array([(x1 - x0) * (y1 - y0)], dtype=np.float32)
-            return np.zeros((joints, 2), np.float32), np.zeros(joints, np.uint8), area
-        row = self.rows[index]
-        return self.annotations.keypoints[row], self.annotations.visibility[row], self.annotations.areas[row][None]
-
-    def _half_bodies(self, keypoints: NDArray[np.float32], visibility: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _half_bodies(self, index: int) -> NDArray[np.float32]:
         """Boxes around the labelled joints of the lower and of the upper body, each if it has more than two.
 
         Only of a person with more than 8 labelled joints. (HRNet centres on the mean of the joints instead.)
         """
-        if (visibility > 0).sum() <= _HALF_BODY_KEYPOINTS or self.config.augmentation.half_body <= 0:
-            return np.zeros((0, 4), dtype=np.float32)
-        chosen = [keypoints[half & (visibility > 0)] for half in self.halves]
+        if self.config.augmentation.half_body <= 0 or not self.has_truth:
+            return _NO_BOXES
+        row = self.rows[index]
+        keypoints, is_labelled = self.annotations.keypoints[row], self.annotations.visibility[row] > 0
+        if is_labelled.sum() <= _HALF_BODY_KEYPOINTS:
+            return _NO_BOXES
+        chosen = [keypoints[half & is_labelled] for half in self.halves]
         boxes = [np.concatenate([points.min(axis=0), points.max(axis=0)]) for points in chosen if len(points) > 2]
         has_extent = [box for box in boxes if (box[2:] - box[:2]).max() >= 1]
         return np.array(has_extent, dtype=np.float32).reshape(-1, 4)
 
-    def _nobody(self, index: int, number: int) -> Sample:
+    def _nobody(self, index: int, number: int) -> Drawn:
         """A black crop under the ids of photograph ``number``."""
-        height, width = self.hw
-        joints = len(self.flip_permutation)
-        return Sample(
-            image=self.present(np.zeros((height, width, 3), np.uint8), identity(), self.hw),
-            persons=Persons(
-                keypoints=torch.zeros(1, joints, 2),
-                visibility=torch.zeros(1, joints, dtype=torch.uint8),
-                boxes=torch.zeros(1, 4),
-                areas=torch.zeros(1),
-                is_real=torch.zeros(1, dtype=torch.bool),
-            ),
-            ignore=torch.zeros(-(-height // 4), -(-width // 4), dtype=torch.bool),
-            instance_masks=None,
-            meta=self._meta(index, number, identity(), 0.0),
-        )
+        black = np.zeros((*self.hw, 3), np.uint8)
+        placed = Placed(identity(), self.hw, False)
+        return Drawn(index, number, self.present(black, placed.matrix, self.hw), placed, True)
 
-    def _meta(self, index: int, number: int, to_original: NDArray[np.float64], score: float) -> Meta:
-        return Meta(
-            sample_id=torch.tensor(index),
-            image_id=torch.tensor(int(self.annotations.image_ids[number])),
-            original_hw=torch.from_numpy(self.annotations.image_hw[number]),
-            input_hw=torch.tensor(self.config.crop_size),
-            to_original=torch.from_numpy(to_original.astype(np.float32)),
-            detection_score=torch.tensor(score),
+    def _crop(self, drawn: Drawn, person: People) -> Sample:
+        number = drawn.number
+        height, width = self.annotations.image_hw[number].tolist()
+        return Sample(
+            image=drawn.image,
+            persons=person,
+            ignore=None,
+            instance_masks=None,
+            meta=SampleMeta(
+                sample_id=drawn.sample,
+                image_id=int(self.annotations.image_ids[number]),
+                original_hw=(height, width),
+                input_hw=self.hw,
+                to_original=invert(drawn.placed.matrix),
+                detection_score=0.0 if drawn.is_blank else float(self.people.scores[drawn.sample]),
+            ),
         )

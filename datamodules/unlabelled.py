@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import albumentations as A
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from datamodules.augmentation import build_pipeline, start, warp_people
+from datamodules.augmentation import People, Pipeline, Placed, build_pipeline, start, warp_people
 from datamodules.collate import Collate
 from datamodules.config import AugmentationConfig, DataConfig, Resize, View, WarpPlace
-from datamodules.contracts import Meta, Persons
 from datamodules.geometry import Matrix, invert
-from datamodules.image_dataset import Sample
+from datamodules.image_dataset import Sample, SampleMeta
 from datamodules.person_dataset import PersonWarp
 from datamodules.skeleton import Skeleton
 
@@ -35,7 +31,7 @@ class UnlabelledSamples:
         self.num_keypoints = skeleton.num_keypoints
         self.takes_boxes = config.view is View.person
         self.pipeline = (
-            A.Compose([PersonWarp(config, _OFF)]) if self.takes_boxes else build_pipeline(config, train=False)
+            Pipeline([PersonWarp(config, _OFF)]) if self.takes_boxes else build_pipeline(config, train=False)
         )
 
     def __call__(
@@ -88,37 +84,25 @@ class UnlabelledSamples:
         boxes: NDArray[np.float32],
         score: float,
     ) -> Sample:
-        count, hw = len(boxes), image.shape[:2]
-        people = warp_people(
-            np.zeros((count, self.num_keypoints, 2), np.float32),
-            np.zeros((count, self.num_keypoints), np.uint8),
-            boxes,
-            np.zeros(count, np.float32),
-            matrix,
-            (hw[0], hw[1]),
-            None,
+        count, (height, width) = len(boxes), image.shape[:2]
+        people = People(
+            keypoints=np.zeros((count, self.num_keypoints, 2), np.float32),
+            visibility=np.zeros((count, self.num_keypoints), np.uint8),
+            boxes=boxes,
+            areas=np.zeros(count, np.float32),
         )
+        placed = Placed(matrix, (height, width), False)
         return Sample(
-            image=_planes(image),
-            persons=Persons(
-                keypoints=torch.from_numpy(people.keypoints),
-                visibility=torch.from_numpy(people.visibility),
-                boxes=torch.from_numpy(people.boxes),
-                areas=torch.from_numpy(people.areas),
-                is_real=torch.ones(count, dtype=torch.bool),
-            ),
-            ignore=torch.zeros(-(-hw[0] // 4), -(-hw[1] // 4), dtype=torch.bool),
+            image=image,
+            persons=warp_people(people, np.zeros(count, np.int64), [placed], ()),
+            ignore=None,
             instance_masks=None,
-            meta=Meta(
-                sample_id=torch.tensor(number),
-                image_id=torch.tensor(image_id),
-                original_hw=torch.tensor(photograph.shape[:2]),
-                input_hw=torch.tensor(hw),
-                to_original=torch.from_numpy(invert(matrix).astype(np.float32)),
-                detection_score=torch.tensor(score),
+            meta=SampleMeta(
+                sample_id=number,
+                image_id=image_id,
+                original_hw=(photograph.shape[0], photograph.shape[1]),
+                input_hw=placed.hw,
+                to_original=invert(matrix),
+                detection_score=score,
             ),
         )
-
-
-def _planes(image: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1)

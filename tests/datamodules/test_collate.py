@@ -1,30 +1,33 @@
+from functools import partial
+
+import numpy as np
 import torch
 
+from datamodules.augmentation import People
 from datamodules.collate import Collate
-from datamodules.contracts import Meta, Persons
-from datamodules.image_dataset import Sample
+from datamodules.geometry import identity
+from datamodules.image_dataset import Sample, SampleMeta
 
 
 def sample(height, width, people, number, masks=False):
     quarter = (-(-height // 4), -(-width // 4))
     return Sample(
-        image=torch.full((3, height, width), 9, dtype=torch.uint8),
-        persons=Persons(
-            keypoints=torch.full((people, 17, 2), float(number)),
-            visibility=torch.full((people, 17), 2, dtype=torch.uint8),
-            boxes=torch.full((people, 4), 1.5),
-            areas=torch.full((people,), 2.5),
-            is_real=torch.ones(people, dtype=torch.bool),
+        image=np.full((height, width, 3), 9, dtype=np.uint8),
+        persons=People(
+            keypoints=np.full((people, 17, 2), float(number), dtype=np.float32),
+            visibility=np.full((people, 17), 2, dtype=np.uint8),
+            boxes=np.full((people, 4), 1.5, dtype=np.float32),
+            areas=np.full(people, 2.5, dtype=np.float32),
         ),
-        ignore=torch.zeros(quarter, dtype=torch.bool),
-        instance_masks=torch.ones(people, *quarter, dtype=torch.bool) if masks else None,
-        meta=Meta(
-            sample_id=torch.tensor(number),
-            image_id=torch.tensor(100 + number),
-            original_hw=torch.tensor((height, width)),
-            input_hw=torch.tensor((height, width)),
-            to_original=torch.eye(2, 3),
-            detection_score=torch.tensor(1.0),
+        ignore=None if number % 2 else np.zeros(quarter, dtype=bool),
+        instance_masks=np.ones((people, *quarter), dtype=bool) if masks else None,
+        meta=SampleMeta(
+            sample_id=number,
+            image_id=100 + number,
+            original_hw=(height, width),
+            input_hw=(height, width),
+            to_original=identity(),
+            detection_score=1.0,
         ),
     )
 
@@ -43,6 +46,8 @@ def test_padding_lies_right_and_below():
     assert batch.persons.is_real.tolist() == [[True, True, False], [True, True, True]]
     assert batch.persons.visibility[0, 2].tolist() == [0] * 17
     assert batch.persons.keypoints[1].eq(1).all()
+    assert not batch.ignore[1, :5, :18].any()
+    assert batch.ignore[1].sum() == 16 * 24 - 5 * 18
     assert batch.persons.areas.tolist() == [[2.5, 2.5, 0], [2.5, 2.5, 2.5]]
     assert batch.meta.sample_id.tolist() == [0, 1]
     assert batch.meta.input_hw.tolist() == [[33, 50], [20, 70]]
@@ -66,17 +71,29 @@ def test_least_size_and_no_padding():
 
 
 def test_pixels_side_by_side_become_planes():
-    generator = torch.Generator().manual_seed(0)
+    generator = np.random.default_rng(0)
     shapes = [(33, 50), (1, 1), (20, 70), (7, 1), (64, 96)]
-    pixels = [torch.randint(0, 256, (*shape, 3), generator=generator, dtype=torch.uint8) for shape in shapes]
-    views = [
-        sample(*shape, 0, n)._replace(image=image.permute(2, 0, 1))
-        for n, (shape, image) in enumerate(zip(shapes, pixels, strict=True))
+    pixels = [generator.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+    samples = [
+        sample(*shape, 0, n)._replace(image=image) for n, (shape, image) in enumerate(zip(shapes, pixels, strict=True))
     ]
-    planes = [view._replace(image=view.image.contiguous()) for view in views]
-    batch = Collate(pad_multiple=32)(views)
+    batch = Collate(pad_multiple=32)(samples)
     assert batch.images.is_contiguous()
-    assert batch.images.equal(Collate(pad_multiple=32)(planes).images)
     for row, image, (height, width) in zip(batch.images, pixels, shapes, strict=True):
-        assert row[:, :height, :width].permute(1, 2, 0).equal(image)
+        assert row[:, :height, :width].permute(1, 2, 0).equal(torch.from_numpy(image))
         assert row.sum() == image.sum()
+
+
+def test_nothing_is_left_of_what_the_memory_held(monkeypatch):
+    """Memory comes unset: whatever lies in it, the batch is the same."""
+    samples = [sample(33, 50, 2, 0, masks=True), sample(20, 70, 0, 1, masks=True)]
+    batches = []
+    for value in (0, 255):
+        monkeypatch.setattr("datamodules.parcel.empty_for_trainer", partial(torch.full, fill_value=value))
+        batches.append(Collate(pad_multiple=32)(samples))
+    for one, other in zip(leaves(batches[0]), leaves(batches[1]), strict=True):
+        assert one.equal(other)
+
+
+def leaves(batch):
+    return batch.images, *batch.persons, batch.ignore, batch.instance_masks, *batch.meta

@@ -5,7 +5,8 @@ import torch
 from datamodules import geometry as g
 from datamodules.coco import CocoDataModule
 from datamodules.config import AugmentationConfig, DataConfig, OnBadImage, Resize, View, WarpPlace
-from datamodules.device_warp import UnwarpedBatch, pack, sample, warp_batch
+from datamodules.device_warp import UnwarpedBatch, pack, room_for, sample, warp_batch
+from datamodules.parcel import Parcel
 from datamodules.skeleton import COCO
 
 FILL = (124, 116, 104)
@@ -26,8 +27,10 @@ def photograph():
 
 
 def on_device(photograph, matrix, hw, fill=FILL):
-    source = g.source_of(photograph, matrix, hw)
-    return sample(pack([source], hw), slice(0, 1), torch.tensor(fill, dtype=torch.float32))[0].numpy()
+    sources = [g.source_of(photograph, matrix, hw)]
+    parcel = Parcel(room_for(sources, hw))
+    pack(sources, parcel.arrays)
+    return sample(parcel.tensors(), slice(0, 1), torch.tensor(fill, dtype=torch.float32))[0].numpy()
 
 
 def in_float64(photograph, matrix, hw):

@@ -116,3 +116,30 @@ def test_covered_cells_have_their_centre_in_the_picture():
         assert covered[row, column] == (0 <= x <= 36 and 0 <= y <= 22)
     assert 0.3 < covered.mean() < 0.9
     assert g.covered_cells(g.identity(), (4, 6), (4, 6)).all()
+
+
+def test_placing_is_its_four_steps():
+    """To the last bit, and no zero is negative."""
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        scale, center, target = generator.uniform(-3, 3, (3, 2)).tolist()
+        degrees = float(generator.choice([0.0, 90.0, generator.uniform(-180, 180)]))
+        steps = (g.translation(-center[0], -center[1]), g.scaling(*scale), g.rotation(degrees), g.translation(*target))
+        placed = g.placing(tuple(scale), degrees, tuple(center), tuple(target))
+        np.testing.assert_array_equal(placed, g.compose(*steps))
+        np.testing.assert_array_equal(np.signbit(placed), np.signbit(g.compose(*steps)))
+
+
+def test_each_group_of_points_by_its_own_map():
+    generator = np.random.default_rng(0)
+    matrices, points = generator.normal(size=(5, 2, 3)), generator.normal(size=(5, 7, 2)).astype(np.float32)
+    boxes = generator.uniform(0, 9, (5, 4))
+    for number in range(5):
+        np.testing.assert_array_equal(
+            g.map_points(matrices, points)[number], g.map_points(matrices[number], points[number])
+        )
+        np.testing.assert_array_equal(
+            g.map_boxes(matrices, boxes)[number], g.map_boxes(matrices[number], boxes[number : number + 1])[0]
+        )
+    hw = np.array([[3, 4], [9, 2], [5, 5], [1, 8], [4, 3]])
+    np.testing.assert_array_equal(g.clip_boxes(boxes, hw)[1], g.clip_boxes(boxes[1:2], (9, 2))[0])

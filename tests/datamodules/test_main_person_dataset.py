@@ -8,6 +8,7 @@ from datamodules.config import AugmentationConfig, DataConfig, OnBadImage, View
 from datamodules.main_person_dataset import MainPersonDataset, main_people
 from datamodules.sampler import Draw
 from datamodules.skeleton import COCO
+from tests.datamodules.alone import alone
 
 STILL = AugmentationConfig(flip=0.0)
 WILD = AugmentationConfig(flip=0.5, rotation=45, scale=[0.5, 1.1], shift_pixels=40)
@@ -43,7 +44,7 @@ def test_who_is_a_main_person(write_coco, person):
 
 def test_the_person_stands_in_the_middle_at_the_height_asked_for(write_coco, person):
     data = MainPersonDataset(read(write_coco([person(1, bbox=TALL)], {1: (200, 300)})), config(), COCO)
-    sample = data[0]
+    sample = alone(data[0])
     assert sample.image.shape == (3, 96, 96)
     x0, y0, x1, y1 = sample.persons.boxes[0].tolist()
     assert y1 - y0 == pytest.approx(0.6 * 96, rel=1e-5)
@@ -59,8 +60,8 @@ def test_augmentation_stays_within_its_bounds_and_repeats_by_seed_epoch_and_samp
     again = MainPersonDataset(read(root), config(augmentation=WILD), COCO, seed=3)
     factors, angles, centres, mirrored = [], [], [], 0
     for epoch in range(40):
-        sample = data[Draw(1, epoch)]
-        assert sample.image.equal(again[Draw(1, epoch)].image)
+        sample = alone(data[Draw(1, epoch)])
+        assert sample.image.equal(alone(again[Draw(1, epoch)]).image)
         matrix = np.vstack([sample.meta.to_original.double().numpy(), [0, 0, 1]])
         forward = np.linalg.inv(matrix)
         factors.append(np.sqrt(abs(np.linalg.det(forward[:2, :2]))) * 120 / (0.6 * 96))

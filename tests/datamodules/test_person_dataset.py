@@ -10,6 +10,7 @@ from datamodules.config import AugmentationConfig, DataConfig, DetectionsConfig,
 from datamodules.person_dataset import PersonDataset, crop_size_of
 from datamodules.sampler import Draw
 from datamodules.skeleton import COCO
+from tests.datamodules.alone import alone
 
 NOBODY = {"keypoints": [0] * 51, "num_keypoints": 0}
 TALL = [100.0, 50.0, 40.0, 120.0]
@@ -37,7 +38,7 @@ def test_crop_by_the_fields_convention():
 def test_one_sample(write_coco, person, bbox):
     data = dataset(write_coco([person(1, bbox=bbox)], {1: (200, 300)}))
     assert len(data) == 1
-    sample = data[0]
+    sample = alone(data[0])
     assert sample.image.shape == (3, 256, 192)
     x0, y0, x1, y1 = sample.persons.boxes[0].tolist()
     assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((96, 128), abs=1e-3)
@@ -56,7 +57,7 @@ def test_keypoints_go_to_the_crop_and_back(write_coco, person, size):
     for train, augmentation in ((False, STILL), (True, PAPER)):
         data = dataset(root, train=train, crop_size=size, augmentation=augmentation)
         for index in range(3):
-            sample = data[Draw(index, 4)]
+            sample = alone(data[Draw(index, 4)])
             mirrored = torch.linalg.det(sample.meta.to_original[:, :2]) < 0
             there = torch.from_numpy(data.annotations.keypoints[data.rows[index]])
             there = there[list(COCO.flip_permutation)] if mirrored else there
@@ -70,7 +71,7 @@ def test_pixels_are_those_of_the_photograph(write_coco, person):
     from datamodules.photographs import read_photograph
 
     root = write_coco([person(1, bbox=[40.0, 20.0, 96.0, 128.0])], {1: (200, 300)})
-    sample = dataset(root, crop_size=[128, 96], box_padding=1.0)[0]
+    sample = alone(dataset(root, crop_size=[128, 96], box_padding=1.0)[0])
     photograph = read_photograph(root / "val2017/1.png", None, 10**6)
     np.testing.assert_array_equal(sample.image.permute(1, 2, 0).numpy(), photograph[20:148, 40:136])
 
@@ -94,11 +95,11 @@ def test_who_makes_a_sample(write_coco, person):
 def test_augmentation_is_the_papers_and_repeats_by_seed_epoch_and_sample(write_coco, person):
     root = write_coco([person(1, bbox=TALL)], {1: (200, 300)})
     data, again = (dataset(root, train=True, seed=3, augmentation=PAPER) for _ in range(2))
-    plain = dataset(root)[0].meta.to_original.double()
+    plain = alone(dataset(root)[0]).meta.to_original.double()
     factors, angles, shifts, mirrors = [], [], [], 0
     for epoch in range(60):
-        sample = data[Draw(0, epoch)]
-        assert torch.equal(sample.image, again[Draw(0, epoch)].image)
+        sample = alone(data[Draw(0, epoch)])
+        assert torch.equal(sample.image, alone(again[Draw(0, epoch)]).image)
         matrix = sample.meta.to_original.double()
         determinant = torch.linalg.det(matrix[:, :2])
         mirrors += int(determinant < 0)
@@ -138,7 +139,7 @@ def test_evaluation_on_detected_boxes(write_coco, person):
     entry = {"image_id": 2, "category_id": 1, "bbox": WIDE, "score": 0.25}
     found = detections(root, [entry])
     data = dataset(root, detections=found)
-    sample = data[0]
+    sample = alone(data[0])
     assert len(data) == 1
     assert sample.meta.image_id == 2
     assert sample.meta.detection_score == 0.25
@@ -151,13 +152,13 @@ def test_evaluation_on_detected_boxes(write_coco, person):
 
 def test_nobody_to_evaluate_is_one_sample_that_is_not_real(write_coco, person):
     root = write_coco([person(1, **NOBODY)])
-    sample = dataset(root)[0]
+    sample = alone(dataset(root)[0])
     assert len(dataset(root)) == 1
     assert not sample.persons.is_real.any()
     assert sample.image.shape == (3, 256, 192)
     with pytest.raises(ValueError, match="nobody to train on"):
         dataset(root, train=True)
-    assert not dataset(root, detections=detections(root, []))[0].persons.is_real.any()
+    assert not len(dataset(root, detections=detections(root, []))[0].persons.areas)
 
 
 def test_batches_of_the_datamodule(write_coco, person):
@@ -196,4 +197,4 @@ def test_an_unreadable_photograph_is_replaced_in_training(write_coco, person):
     assert data.skipped.tolist() == [True, False]
     blank = dataset(root, on_bad_image=OnBadImage.skip)[0]
     assert blank.meta.image_id == 1
-    assert not blank.persons.is_real.any()
+    assert not len(blank.persons.areas)

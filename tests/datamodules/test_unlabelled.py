@@ -11,6 +11,7 @@ from datamodules.selection import validation_annotations
 from datamodules.skeleton import COCO
 from datamodules.unlabelled import UnlabelledSamples
 from datamodules.views import build_dataset
+from tests.datamodules.alone import alone
 
 
 @pytest.mark.parametrize("resize", list(Resize))
@@ -21,13 +22,14 @@ def test_whole_images(coco_with_sizes: Path, resize: Resize) -> None:
     for index in range(len(dataset)):
         photograph = read_photograph(dataset.annotations.path(index), None, 10**6)
         image_id = int(dataset.annotations.image_ids[index])
-        (ours,), theirs = make(photograph, image_id), dataset[index]
+        (sample,) = make(photograph, image_id)
+        ours, theirs = alone(sample), alone(dataset[index])
         assert torch.equal(ours.image, theirs.image)
         for field in ("image_id", "original_hw", "input_hw", "to_original", "detection_score"):
             assert torch.equal(getattr(ours.meta, field), getattr(theirs.meta, field)), field
         assert ours.ignore.shape == theirs.ignore.shape
         assert not ours.persons.is_real.any()
-    batch = make.collate()([ours, ours])
+    batch = make.collate()([sample, sample])
     least = 48 if resize is not Resize.shorter_side else 1
     assert min(batch.images.shape[-2:]) >= least
     assert batch.persons.keypoints.shape == (2, 1, 17, 2)
@@ -43,12 +45,13 @@ def test_crops_around_boxes(coco_with_sizes: Path, resize: Resize) -> None:
         number = int(people.image[index])
         photograph = read_photograph(dataset.annotations.path(number), None, 10**6)
         box, score = people.boxes[index : index + 1], people.scores[index : index + 1]
-        (ours,), theirs = make(photograph, 3, box, score), dataset[index]
+        (sample,) = make(photograph, 3, box, score)
+        ours, theirs = alone(sample), alone(dataset[index])
         assert torch.equal(ours.image, theirs.image)
         assert torch.equal(ours.persons.boxes, theirs.persons.boxes)
         assert torch.equal(ours.meta.to_original, theirs.meta.to_original)
         assert bool(ours.persons.is_real.all())
-    assert make.collate()([ours]).images.shape == (1, 3, 32, 24)
+    assert make.collate()([sample]).images.shape == (1, 3, 32, 24)
     assert make(photograph, 3, box[:0], score[:0]) == []
     with pytest.raises(TypeError, match="takes boxes"):
         make(photograph, 3)

@@ -4,6 +4,7 @@ from datamodules.annotations import read_annotations
 from datamodules.config import DataConfig, Resize, View
 from datamodules.skeleton import COCO
 from datamodules.views import DATASETS, build_dataset
+from tests.datamodules.alone import alone
 
 
 def test_every_view_has_a_dataset():
@@ -18,7 +19,7 @@ def test_samples_of_every_view(write_coco, person, view, train):
     config = DataConfig(view=view, resize=Resize.crop, size=64, crop_size=[64, 48])
     dataset = build_dataset(annotations, config, COCO, train=train)
     assert len(dataset) == 1
-    sample = dataset[0]
+    sample = alone(dataset[0])
     assert sample.meta.image_id == 1
     assert sample.persons.visibility.shape == (1, 17)
     assert sample.image.shape[1:] == tuple(sample.meta.input_hw.tolist())
