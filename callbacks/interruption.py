@@ -12,8 +12,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
+from torch import Tensor
 
 from callbacks.checkpoints import Checkpoints, is_resumable_here
+from callbacks.nan_guard import start_copy
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -33,15 +36,19 @@ class Interrupted(Exception):
 class Interruption(pl.Callback):
     """Turns SIGINT, SIGTERM and SIGUSR1 into a checkpoint and ``Interrupted``, on all ranks at the same step.
 
-    One rank's signal is enough. A signal during an evaluation within training waits for its end; during the evaluation
-    after training it ends that at once, for ``last.ckpt`` holds everything. A second SIGINT ends at once, with the
-    checkpoint before. Under SLURM too: Lightning's own handler would save each rank wherever the signal finds it.
+    One rank's signal is enough. Each step asks all ranks and the next one reads the answer, so that no rank waits for
+    its device: several processes stop a step later than one. A signal during an evaluation within training waits for
+    its end; during the evaluation after training it ends that at once, for ``last.ckpt`` holds everything. A second
+    SIGINT ends at once, with the checkpoint before. Under SLURM too: Lightning's own handler would save each rank
+    wherever the signal finds it.
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
         self.signum: int | None = None
         self._is_stopping = False
+        self._asked: tuple[Tensor, Any] | None = None
+        """The highest signal of all ranks, 0 for none, on its way to the host."""
         self._process = os.getpid()
         self._before = {number: signal.getsignal(number) for number in SIGNALS}
         self._forward: Callable[[int], None] | None = None
@@ -86,7 +93,7 @@ class Interruption(pl.Callback):
             raise Interrupted(self.signum or signal.SIGINT)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._is_agreed(trainer):
+        if self._is_agreed(trainer, now=True):
             self.checkpoints.save_last(trainer)
             raise Interrupted(self.signum or signal.SIGINT)
 
@@ -114,10 +121,26 @@ class Interruption(pl.Callback):
             self._forward(signum)
         raise Interrupted(signum)
 
-    def _is_agreed(self, trainer: pl.Trainer) -> bool:
-        """Whether any rank has a signal; all then know which."""
-        if trainer.world_size > 1:
-            own = torch.tensor(float(self.signum or 0), device=trainer.strategy.root_device)
-            highest: Any = trainer.strategy.reduce(own, reduce_op="max")
-            self.signum = int(highest) or None
-        return self.signum is not None
+    def _is_agreed(self, trainer: pl.Trainer, *, now: bool = False) -> bool:
+        """Whether any rank had a signal when this was last called, or has one ``now``; all then know which."""
+        if trainer.world_size == 1:
+            return self.signum is not None
+        before, self._asked = self._asked, ask_all(self.signum or 0, trainer.strategy.root_device)
+        answer = self._asked if now else before
+        if answer is None:
+            return False
+        highest, event = answer
+        if event is not None:
+            event.synchronize()
+        self.signum = int(highest) or self.signum
+        return bool(highest)
+
+
+def ask_all(number: int, device: torch.device) -> tuple[Tensor, Any]:
+    """The highest ``number`` of all ranks, as ``start_copy`` gives it. Every rank must call it.
+
+    None waits for its device, as it would in Lightning's ``strategy.reduce``, which begins with a barrier.
+    """
+    highest = torch.full((), float(number), device=device)
+    dist.all_reduce(highest, op=dist.ReduceOp.MAX)
+    return start_copy(highest)

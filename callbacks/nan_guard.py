@@ -20,6 +20,7 @@ class NonFiniteLoss(RuntimeError):
 
 class _Step(NamedTuple):
     number: int
+    """Of the optimizer step that the batch is a part of, from 1."""
     names: list[str]
     values: Tensor
     """f32 [n] on the host; filled once ``event`` has passed."""
@@ -47,17 +48,23 @@ class NanGuard(pl.Callback):
         self.directory = directory
         self.depth = depth
         self._pending: deque[_Step] = deque()
+        self._number = 0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.directory = Path(trainer.strategy.broadcast(str(self.directory)))  # every rank may have to write there
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._number = trainer.global_step + 1
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: PoseBatch, batch_idx: int
     ) -> None:
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         names, values = loss_and_terms(trainer, loss)
-        host, event = _start_copy(values)
-        self._pending.append(_Step(trainer.global_step, names, host, event, batch))
+        host, event = start_copy(values)
+        self._pending.append(_Step(self._number, names, host, event, batch))
         while self._pending and (len(self._pending) > self.depth or _has_arrived(self._pending[0].event)):
             self._look(trainer, self._pending.popleft())
 
@@ -126,7 +133,8 @@ def save_and_tell(trainer: pl.Trainer, step: BadStep, directory: Path) -> str:
     return f"{terms} at step {step.number}{rank}, samples {samples} (images {images}); the batch is saved in {file}"
 
 
-def _start_copy(values: Tensor) -> tuple[Tensor, Any]:
+def start_copy(values: Tensor) -> tuple[Tensor, Any]:
+    """``values`` on the host, there once the event has passed, and the event; None where they are there already."""
     if values.device.type != "cuda":
         return values.cpu(), None
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)

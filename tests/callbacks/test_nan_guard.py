@@ -41,10 +41,19 @@ def trainer() -> Any:
 
 
 def step(guard: NanGuard, trainer: Any, number: int, **terms: float) -> None:
+    trainer.global_step = number - 1
+    guard.on_train_batch_start(trainer, None, None, 0)
     trainer.global_step = number
     trainer.callback_metrics = {f"train/{name}": torch.tensor(value) for name, value in terms.items()}
     trainer.callback_metrics["val/AP"] = torch.tensor(float("nan"))
     guard.on_train_batch_end(trainer, None, {"loss": torch.tensor(sum(terms.values()))}, batch(number), 0)
+
+
+def test_a_batch_that_is_accumulated_belongs_to_the_step_it_is_a_part_of(tmp_path: Path, trainer: Any) -> None:
+    guard = NanGuard(tmp_path)
+    guard.on_train_batch_start(trainer, None, None, 0)
+    with pytest.raises(NonFiniteLoss, match="loss is nan at step 1, samples 5 "):
+        guard.on_train_batch_end(trainer, None, {"loss": torch.tensor(float("nan"))}, batch(5), 0)
 
 
 @pytest.mark.fault(11, "infinite loss term", "term, step, samples named; batch saved")
@@ -66,7 +75,7 @@ def test_on_a_busy_device_the_step_where_it_began_is_told(
     def slow_copy(values: Tensor) -> tuple[Tensor, Any]:
         return values, SlowEvent()
 
-    monkeypatch.setattr(nan_guard, "_start_copy", slow_copy)
+    monkeypatch.setattr(nan_guard, "start_copy", slow_copy)
     guard = NanGuard(tmp_path, depth=3)
     nan = float("nan")
     for number, cls in ((1, 1.0), (2, nan), (3, nan), (4, nan)):

@@ -60,24 +60,29 @@ def result(folder: Path) -> dict[str, Any]:
 def test_two_processes_are_as_one_and_go_on_exactly(
     run: Any, launch: Any, tiny_coco: Path, capsys: pytest.CaptureFixture[str], record_property: Any
 ) -> None:
-    """Four samples a step either way. The whole run is started by torchrun, the others by Lightning."""
+    """Two samples a step either way, three steps an epoch: time to ask all ranks in one and to stop in the next.
+
+    The whole run is started by torchrun, the others by Lightning.
+    """
+    common = ("optimizer.reference_batch=2", "data.limit_train=6")
+    two = ("data.batch_size=1", *common)
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    done = launch("two", "--json", launcher=torchrun)
+    done = launch("two", "--json", *two, launcher=torchrun)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert (report["train"]["samples_per_step"], report["train"]["steps"]) == (4, 6)
-    assert "2 devices × 2" in done.stderr
+    assert (report["train"]["samples_per_step"], report["train"]["steps"]) == (2, 9)
+    assert "2 devices × 1" in done.stderr
     assert "wandb" not in {path.name for path in Path(report["directory"]).iterdir()}
 
-    stopped = launch("parts", TOY_SIGNAL_AT="2", TOY_SIGNAL="SIGUSR1", TOY_RANK="1")
+    stopped = launch("parts", *two, TOY_SIGNAL_AT="3", TOY_SIGNAL="SIGUSR1", TOY_RANK="1")
     assert stopped.returncode == 128 + signal.SIGUSR1, stopped.stderr
-    assert "interrupted by SIGUSR1 at step 3; --resume continues it" in stopped.stderr
-    assert run("--name", "parts", "--resume", "data.batch_size=4", "output.pictures=0") == 2
+    assert "interrupted by SIGUSR1 at step 5; --resume continues it" in stopped.stderr
+    assert run("--name", "parts", "--resume", "data.batch_size=2", *common, "output.pictures=0") == 2
     assert "lies within an epoch, which must be finished with devices 2, not 1" in capsys.readouterr().err
-    resumed = launch("parts", "--resume")
+    resumed = launch("parts", "--resume", *two)
     assert resumed.returncode == 0, resumed.stderr
     assert "warning" not in resumed.stderr.lower()
-    assert run("--name", "one", "data.batch_size=4", "output.pictures=0") == 0
+    assert run("--name", "one", "data.batch_size=2", *common, "output.pictures=0") == 0
 
     folders = {name: run.runs / name for name in ("one", "two", "parts")}
     for key, value in checkpoint(folders["two"])["state_dict"].items():
@@ -86,7 +91,7 @@ def test_two_processes_are_as_one_and_go_on_exactly(
     assert by_run["two"] == by_run["parts"]
     assert result(folders["two"])["figures"] == result(folders["parts"])["figures"]
     distance = max(abs(a - b) / abs(b) for a, b in zip(by_run["two"], by_run["one"], strict=True))
-    assert len(by_run["one"]) == 6
+    assert len(by_run["one"]) == 9
     assert distance < 1e-5
 
     # The weights of the two processes, evaluated by one.
