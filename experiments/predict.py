@@ -62,6 +62,7 @@ def _predict(options: argparse.Namespace, report: dict[str, Any]) -> int:
         device=device,
         precision=trained.config.trainer.precision,
         overlay=_overlay(trained.config.paper, options.show),
+        as_trained=options.exact,
     )
     writer = Writer(
         options.out,
@@ -192,6 +193,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-pictures", action="store_true", help="JSON alone")
     parser.add_argument("--limit", type=positive, metavar="N", help="frames of each video and camera")
     parser.add_argument("--batch", type=positive, metavar="N", help="samples at once; default: the evaluation's")
+    parser.add_argument(
+        "--exact", action="store_true", help="the network as trained: slower, and an evaluation's very figures"
+    )
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
     parser.add_argument(
         "--set",

@@ -154,13 +154,11 @@ def in_order(
 ) -> Generator[R, None, None]:
     """``compute`` of each item, in order, by ``streams`` threads; at most ``streams + 1`` are begun and not yielded.
 
+    So a thread has its next item while the consumer is busy with the last.
+
     Args:
-        streams: 1 computes in this thread.
         start: called once in each thread.
     """
-    if streams == 1:
-        yield from map(compute, items)
-        return
     pending: deque[Future[R]] = deque()
     with ThreadPoolExecutor(streams, initializer=start) as pool:
         try:

@@ -18,6 +18,7 @@ from datamodules.image_dataset import Sample
 from datamodules.results import Suppress, best_rows, person_areas, to_host
 from datamodules.skeleton import Skeleton
 from datamodules.unlabelled import UnlabelledSamples
+from lightning_modules.shared.inference_form import inference_form
 
 Overlay = Callable[[Any, PoseBatch], torch.Tensor]
 """(module, normalised batch) -> maps f32 [B, C, h, w] over the input: a channel in [0, 1], or two of a field."""
@@ -52,12 +53,13 @@ class Estimator:
     """Callable: samples -> their people. Preprocessing, test scales, mirror image and precision are the evaluation's.
 
     Args:
-        module: in eval mode.
+        module: in eval mode; its network is changed to ``inference_form``.
         data: of the run.
         skeleton: of the run.
         device: to compute on.
         precision: the run's ``trainer.precision``; mixed ones compute under autocast.
         overlay: maps to compute besides, by a second pass of the network.
+        as_trained: leave the network as it is; slower, for comparison.
     """
 
     def __init__(
@@ -69,8 +71,12 @@ class Estimator:
         device: torch.device,
         precision: str = "32-true",
         overlay: Overlay | None = None,
+        as_trained: bool = False,
     ) -> None:
         self.module = module.to(device)
+        self.format = torch.contiguous_format
+        if not as_trained:
+            self.module.network, self.format = inference_form(module.network), torch.channels_last
         self.device = device
         self.precision = precision
         self.overlay = overlay
@@ -129,7 +135,8 @@ class Estimator:
             None,
             type(batch.meta)(*(value.to(self.device) for value in batch.meta)),
         )
-        return batch._replace(images=normalize(batch.images, batch.meta.input_hw, self.mean, self.std))
+        images = normalize(batch.images, batch.meta.input_hw, self.mean, self.std)
+        return batch._replace(images=images.contiguous(memory_format=self.format))
 
     def _autocast(self) -> AbstractContextManager[Any]:
         kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}

@@ -125,12 +125,20 @@ def test_streams_keep_the_order_and_begin_little_ahead(streams: int) -> None:
         assert result == -number
         distances.append(len(begun) - number)
     assert max(distances) <= streams + 1
-    assert len(set(started)) == len(started) == (0 if streams == 1 else streams)
+    assert len(set(started)) == len(started) == streams
 
 
 def test_streams_compute_at_the_same_time() -> None:
     both = threading.Barrier(2, timeout=10)
     assert list(in_order(range(6), lambda number: (both.wait(), number)[1], 2)) == list(range(6))
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_a_stream_computes_while_the_consumer_is_busy(streams: int) -> None:
+    begun = [threading.Event() for _ in range(4)]
+    for number in in_order(range(4), lambda number: (begun[number].set(), number)[1], streams):
+        if number < 3:
+            assert begun[number + 1].wait(10)
 
 
 def test_what_a_stream_raises_is_raised_in_its_place_and_its_threads_end() -> None:
