@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.ablation.plan import Job, State, choose_rows, make_jobs, state_of, varied
-from experiments.command_line import FAILED, answer, positive, say
-from experiments.config import compose
+from experiments.command_line import FAILED, answer, make_folder, positive, say
+from experiments.config import ConfigError, compose
 from experiments.tables.loader import find_table, list_tables
 from experiments.tables.table import Row, Table
 
@@ -44,14 +44,18 @@ def _ablate(options: argparse.Namespace, report: dict[str, Any]) -> int:
     rows = choose_rows(table, names)
     seeds = [options.seed] if options.seed is not None else list(range(options.seeds))
     jobs = make_jobs(table, rows, seeds, options.preset, options.overrides)
-    if options.sweep is not None:
-        return _write_sweep(options, table, rows, seeds)
-    states = {job.name: state_of(job) for job in jobs}
     tell = say if options.json else _print
+    if options.sweep is not None:
+        return _write_sweep(options, table, rows, seeds, report, tell)
+    if options.sbatch and options.launcher != "slurm":
+        raise ConfigError("--sbatch is of --launcher slurm")
+    states = {job.name: state_of(job) for job in jobs}
     if not options.json:
         _show_plan(table, rows, seeds, jobs, states, options.preset)
     open_jobs = [job for job in jobs if states[job.name].kind not in ("finished", "other")]
     trainings = [job for job in open_jobs if job.trains]
+    if open_jobs and not options.dry_run:
+        make_folder(open_jobs[0].directory.parent, "output.root")
     if trainings:
         _estimate(options, jobs, trainings, states, report, tell)
     if tests := len(open_jobs) - len(trainings):
@@ -104,7 +108,8 @@ def _run(jobs: list[Job], report: dict[str, Any], say: Any) -> int:
         say(f"stopped with {len(jobs) - len(wrong)} of {len(jobs)} runs finished; the same command goes on")
         return 128 + outcome.signum
     for job in wrong:
-        say(f"{job.name}: {outcome.states[job.name].kind}, {outcome.states[job.name].note}")
+        log = f", log in {job.log_file}" if job.log_file.exists() else ""
+        say(f"{job.name}: {outcome.states[job.name].kind}, {outcome.states[job.name].note}{log}")
     say(f"{len(jobs) - len(wrong)} of {len(jobs)} runs finished; experiments.report shows them")
     return FAILED if wrong else 0
 
@@ -127,12 +132,15 @@ def _hand_over(options: argparse.Namespace, table: Table, jobs: list[Job], repor
     return 0
 
 
-def _write_sweep(options: argparse.Namespace, table: Table, rows: list[Row], seeds: list[int]) -> int:
+def _write_sweep(
+    options: argparse.Namespace, table: Table, rows: list[Row], seeds: list[int], report: dict[str, Any], say: Any
+) -> int:
     from experiments.ablation.sweep import sweep_file
 
     project = compose(options.paper, options.preset, options.overrides).wandb.project
     Path(options.sweep).write_text(sweep_file(table, rows, seeds, options.preset, options.overrides, project))
-    _print(f"{len(rows) * len(seeds)} runs: wandb sweep {options.sweep}, then wandb agent with what it answers")
+    report["sweep"] = str(options.sweep)
+    say(f"{len(rows) * len(seeds)} runs: wandb sweep {options.sweep}, then wandb agent with what it answers")
     return 0
 
 
@@ -189,14 +197,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--paper", required=True, help=f"one of {', '.join(list_tables())}")
     parser.add_argument("--table", required=True, help="its number; experiments.report --list shows them")
-    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these; default: all of ours")
-    parser.add_argument("--seeds", type=positive, default=1, metavar="N", help="seeds 0 to N-1 (default 1)")
-    parser.add_argument("--row", help="one row alone, as a sweep's agent asks for it")
-    parser.add_argument("--seed", type=int, help="this seed alone")
+    rows, seeds, cost = (parser.add_mutually_exclusive_group() for _ in range(3))
+    rows.add_argument("--rows", nargs="+", metavar="ROW", help="only these; default: all of ours")
+    seeds.add_argument("--seeds", type=positive, default=1, metavar="N", help="seeds 0 to N-1 (default 1)")
+    rows.add_argument("--row", help="one row alone, as a sweep's agent asks for it")
+    seeds.add_argument("--seed", type=int, help="this seed alone")
     parser.add_argument("--preset", help="a preset of the paper; what a row switches wins over it")
     parser.add_argument("--dry-run", action="store_true", help="the plan, and stop")
-    parser.add_argument("--probe", action="store_true", help="measure time and disk also for --dry-run and slurm")
-    parser.add_argument("--no-probe", action="store_true", help="start without measuring")
+    cost.add_argument("--probe", action="store_true", help="measure time and disk also for --dry-run and slurm")
+    cost.add_argument("--no-probe", action="store_true", help="start without measuring")
     parser.add_argument("--launcher", choices=("local", "slurm"), default="local")
     parser.add_argument("--sbatch", action="append", default=[], metavar="OPTION", help="of sbatch; may be repeated")
     parser.add_argument("--sweep", metavar="FILE", help="write a W&B sweep of the rows instead of running them")

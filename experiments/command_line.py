@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
@@ -54,6 +55,19 @@ class stdout_to_stderr:
         sys.stdout.flush()
         os.dup2(self._kept, 1)
         os.close(self._kept)
+
+
+def make_folder(folder: Path, option: str = "--out") -> Path:
+    """``folder``, made where it is missing; before the work whose files go there.
+
+    Raises:
+        ValueError: it cannot be made; names the option that says another.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be made a folder ({error.strerror}); set {option}") from error
+    return folder
 
 
 def positive(text: str) -> int:

@@ -1,6 +1,6 @@
 """Data from the command line: ``python -m experiments.data check | browse | make | download``.
 
-Exit code 0: done; 1: failed, or ``check`` found an error; 2: called wrongly.
+Exit code 0: done; 1: failed, or ``check`` found an error; 2: called wrongly; 130: stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code, result = given.command(given)
     except (ValueError, OSError, RuntimeError) as error:
-        say(f"error: {str(error).splitlines()[0]}")
-        return FAILED
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        say(f"error: {told}")
+        code, result = FAILED, {"exit_code": FAILED, "error": told}
     except KeyboardInterrupt:
         say("stopped")
-        return INTERRUPTED
+        code, result = INTERRUPTED, {"exit_code": INTERRUPTED, "error": "stopped"}
     if given.json:
         print(json.dumps(result))
     return code

@@ -10,7 +10,7 @@ else a miss. A gain is the AP that repairing one kind alone would add. One or tw
 
 Written to --out (default: diagnosis/ beside the predictions): diagnosis.json, diagnosis.png, worst.jpg.
 
-exit codes: 0 done; 1 failed; 2 refused (a mistake in the command, the checkpoint or the data).
+exit codes: 0 done; 1 failed; 2 refused (a mistake in the command, the checkpoint or the data); 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datamodules.config import EvaluationBackend
-from experiments.command_line import FAILED, answer, say, stdout_to_stderr
+from experiments.command_line import FAILED, answer, make_folder, say, stdout_to_stderr
 from experiments.config import ConfigError
 from experiments.evaluation.annotations import annotations_of
 from experiments.evaluation.protocol import PROTOCOLS, find_protocol
@@ -58,10 +58,18 @@ def _check(options: argparse.Namespace) -> None:
     for item in [*sources, *([options.annotations] if options.annotations else [])]:
         if not item.exists():
             raise ConfigError(f"{item}: no such file")
+        if item.is_dir() and item not in (options.checkpoint or []):
+            raise ConfigError(f"{item}: is a folder, not a file")
+    if options.annotations and options.checkpoint:
+        raise ConfigError("--annotations is of --predictions; a checkpoint takes data.root=FOLDER")
     if options.protocol is not None:
         find_protocol(options.protocol)
         if options.protocol == "test-dev":
             raise ConfigError("protocol test-dev: nobody is annotated there, so nothing can be diagnosed")
+        if options.predictions:
+            raise ConfigError("--protocol is of --checkpoint; a result file takes --annotations FILE")
+    if options.out is not None:
+        make_folder(options.out)
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -90,8 +98,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             for (name, diagnosis), file in zip(diagnoses.items(), files, strict=True)
         },
     }
-    out = options.out or files[-1].parent / "diagnosis"
-    out.mkdir(parents=True, exist_ok=True)
+    out = options.out or make_folder(files[-1].parent / "diagnosis")
     report["files"] = [str(file) for file in _draw(options, out, evaluators[0], results, diagnoses)]
     (out / "diagnosis.json").write_text(json.dumps(report, indent=2) + "\n")
     return report

@@ -8,7 +8,7 @@ followed, else what the network gives; which of both is said, and stands in the 
 outputs, mean, standard deviation and joints. Then it runs (ONNX in onnxruntime) on other images, sizes and batches and
 is compared with PyTorch. ONNX needs: pip install 'pose-papers[export]'
 
-exit codes: 0 done and equal; 1 exported, but not equal; 2 refused.
+exit codes: 0 done and equal; 1 exported, but not equal; 2 refused; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.command_line import answer
+from experiments.command_line import answer, make_folder
 
 UNEQUAL = 1
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
@@ -43,6 +43,10 @@ def _export(options: argparse.Namespace, report: dict[str, Any]) -> int:
 
     trained = load_trained(options.checkpoint, options.set)
     out = options.out or trained.file.with_suffix(SUFFIXES[options.format])
+    if out.is_dir():
+        name = trained.config.paper + SUFFIXES[options.format]
+        raise ValueError(f"{out}: is a folder; give --out a file, as {out / name}")
+    make_folder(out.parent)
     exported = export(trained, options.format, out, network_only=options.network_only)
     for line in exported.given_up:
         print(line, file=sys.stderr)

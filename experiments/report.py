@@ -8,7 +8,7 @@ Every finished run under --runs counts that experiments.ablate made for a row, o
 Runs of different protocols, presets or settings are refused in one table: choose with --protocol, --preset, key=value.
 Nothing is fetched from anywhere; --wandb also logs the tables, curves and pictures as a run of job type "report".
 
-exit codes: 0 done; 2 refused (a mistake in the command, or runs that cannot be compared).
+exit codes: 0 done; 2 refused (a mistake in the command, or runs that cannot be compared); 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -20,37 +20,35 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.command_line import REFUSED, say
-from experiments.config import ConfigError
-from experiments.merging import read_override
+from experiments.command_line import answer
+from experiments.config import ConfigError, compose, flatten, list_presets, to_plain
+from experiments.merging import did_you_mean, read_yaml
 from experiments.reports.collect import MixedProtocols, ReportTable, collect
-from experiments.reports.store import Result
+from experiments.reports.store import Result, read_results
 from experiments.tables.loader import find_table, list_tables, load_tables
 from experiments.tables.table import Table
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "html")
+RUNS = "runs"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = _parser().parse_intermixed_args(arguments)
-    try:
-        if options.list:
-            return _list(options)
-        if options.paper is None:
-            raise ConfigError(f"--paper is missing (papers: {', '.join(list_tables())})")
-        return _report(options)
-    except (ConfigError, OSError) as error:
-        say(f"error: {' '.join(str(error).split())}")
-        return REFUSED
+    return answer(lambda _: _list(options) if options.list else _report(options), as_json=False)
 
 
 def _report(options: argparse.Namespace) -> int:
+    if options.paper is None:
+        raise ConfigError(f"--paper is missing (papers: {', '.join(list_tables())})")
+    if options.json or options.rows:
+        raise ConfigError("--json and --rows go with --list; for programs there is --format csv")
     if options.table is not None:
         tables = [find_table(options.paper, options.table)]
     else:
         tables = list(load_tables(options.paper).values())
     keep = _filter(options)
+    _check_choices(options)
     reports = [collect(table, Path(options.runs), keep) for table in tables]
     text = render(reports, options.format)
     if options.out is not None:
@@ -90,7 +88,8 @@ def render(reports: list[ReportTable], form: str) -> str:
 
 def _list(options: argparse.Namespace) -> int:
     papers = [options.paper] if options.paper is not None else list_tables()
-    found = [_listed(table, options) for paper in papers for table in load_tables(paper).values()]
+    keep = _filter(options)
+    found = [_listed(table, options, keep) for paper in papers for table in load_tables(paper).values()]
     if options.json:
         print(json.dumps(found))
         return 0
@@ -111,10 +110,10 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _listed(table: Table, options: argparse.Namespace) -> dict[str, Any]:
+def _listed(table: Table, options: argparse.Namespace, keep: Any) -> dict[str, Any]:
     finished: list[str] = []
     try:
-        report = collect(table, Path(options.runs), _filter(options))
+        report = collect(table, Path(options.runs), keep)
         finished = [item.row.name for item in report.rows if item.results]
         note = ", ".join(report.protocols) + (f" ({report.preset or 'recipe'})" if finished else "")
     except MixedProtocols as error:
@@ -138,20 +137,58 @@ def _state(row: str, entry: dict[str, Any]) -> str:
 
 
 def _filter(options: argparse.Namespace) -> Any:
+    """Which runs are asked for.
+
+    Raises:
+        ConfigError: an argument that is no ``key=value``, or a folder of runs that is not there.
+    """
+    if options.runs != RUNS and not Path(options.runs).is_dir():
+        raise ConfigError(f"--runs {options.runs}: no such folder; it is the output.root of the runs")
     wanted = {}
     for text in options.settings:
-        read_override(text)
-        key, _, value = text.partition("=")
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"command line: {text!r} is not key=value")
         wanted[key.strip()] = value.strip()
 
     def keep(result: Result) -> bool:
         return (
             (options.protocol is None or result.protocol == options.protocol)
             and (options.preset is None or (result.preset or "recipe") == options.preset)
-            and all(str(result.settings.get(key)) == value for key, value in wanted.items())
+            and all(_is_value(result.settings.get(key), value) for key, value in wanted.items())
         )
 
     return keep
+
+
+def _is_value(there: Any, typed: str) -> bool:
+    """Whether a run's value is the one that was typed: ``true``, ``null``, ``1e-3``, or as a message shows it."""
+    if str(there) == typed:
+        return True
+    if isinstance(there, float):
+        try:
+            return float(typed) == there
+        except ValueError:
+            return False
+    return not isinstance(there, str) and bool(read_yaml(typed, "command line") == there)
+
+
+def _check_choices(options: argparse.Namespace) -> None:
+    """Raises:
+    ConfigError: a preset or key that the paper does not have, or a protocol under which no run was evaluated.
+    """
+    results = read_results(Path(options.runs), options.paper)
+    presets = ["recipe", *list_presets(options.paper), *(result.preset or "recipe" for result in results)]
+    if options.preset not in (None, *presets):
+        known = ", ".join(dict.fromkeys(presets))
+        raise ConfigError(f"--preset {options.preset}: {options.paper} has none such (presets: {known})")
+    protocols = sorted({result.protocol for result in results})
+    if protocols and options.protocol not in (None, *protocols):
+        raise ConfigError(f"--protocol {options.protocol}: no run is of it (there are: {', '.join(protocols)})")
+    keys = [*flatten(to_plain(compose(options.paper))), *(key for result in results for key in result.settings)]
+    for key in (text.partition("=")[0].strip() for text in options.settings):
+        if key not in keys:
+            raise ConfigError(f"command line: {key}: no such key{did_you_mean(key, keys)}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--table", help="its number; default: all of the paper")
     parser.add_argument("--list", action="store_true", help="every table, its cells, and which rows are finished")
     parser.add_argument("--rows", action="store_true", help="with --list: every row too")
-    parser.add_argument("--runs", default="runs", metavar="FOLDER", help="the results store (default: runs)")
+    parser.add_argument("--runs", default=RUNS, metavar="FOLDER", help="the results store (default: runs)")
     parser.add_argument("--format", choices=FORMATS, default="terminal")
     parser.add_argument("--out", metavar="FILE", help="write there instead of showing it")
     parser.add_argument("--protocol", help="only runs evaluated under this protocol")

@@ -32,7 +32,10 @@ def cost_of_finished(jobs: list[Job], states: dict[str, State]) -> Cost | None:
         directory = states[job.name].directory
         if states[job.name].kind != "finished" or directory is None:
             continue
-        seconds = json.loads((directory / "result.json").read_text())["wall_time_s"]
+        try:
+            seconds = float(json.loads((directory / "result.json").read_text())["wall_time_s"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # a damaged file, or one of another version: it tells nothing
         costs.append(Cost(seconds, folder_bytes(directory), f"as {directory.name} took"))
     return max(costs, default=None)
 

@@ -13,6 +13,7 @@ from callbacks.pictures import to_uint8
 from datamodules.coco import CocoDataModule
 from datamodules.contracts import PoseBatch
 from experiments.checkpoint import Trained
+from experiments.command_line import make_folder
 from experiments.config import ConfigError
 
 
@@ -29,14 +30,9 @@ def output_folder(options: Namespace, trained: Trained) -> Path:
     """``--out``, else ``analysis`` beside the checkpoint; made where it is missing.
 
     Raises:
-        ConfigError: it cannot be made.
+        ValueError: it cannot be made.
     """
-    folder = Path(options.out) if options.out else trained.file.parent / "analysis"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made a folder ({error.strerror}); set --out") from error
-    return folder
+    return make_folder(Path(options.out) if options.out else trained.file.parent / "analysis")
 
 
 def shown_samples(trained: Trained, count: int, is_shown: Callable[[PoseBatch], bool], sought: str) -> list[Shown]:

@@ -89,12 +89,19 @@ def table_rows(paper: str) -> list[TableRow]:
 
 
 def _figures(row: TableRow, ours: Conditions) -> dict[str, float]:
-    """The row's printed numbers that stand under our protocol, by figure."""
+    """The row's printed numbers that stand under our protocol, by figure.
+
+    Where the row's own protocol is ours, a column of another one is of another test that ours has no word for: SSA's
+    Table 4 prints the same networks' AP with refinement too.
+    """
+    protocols = row.table.protocols
+    is_own = _is_same(protocols[row.row.protocol], ours)
     found: dict[str, float] = {}
     for column in row.table.columns:
         cell = row.row.published.get(column.name)
-        protocol = row.table.protocols[column.protocol or row.row.protocol]
-        if column.is_scored and isinstance(cell, (int, float)) and _is_same(protocol, ours):
+        name = column.protocol or row.row.protocol
+        is_ours = name == row.row.protocol if is_own else _is_same(protocols[name], ours)
+        if column.is_scored and isinstance(cell, (int, float)) and is_ours:
             found[column.figure] = float(cell)
     return found
 

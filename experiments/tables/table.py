@@ -104,7 +104,8 @@ class Table(NamedTuple):
             if name in (row.name, row.slug):
                 return row
         names = [row.name for row in self.rows]
-        raise TableError(f"{self.label} of {self.paper} has no row {name!r}{did_you_mean(name, names)}")
+        hint = did_you_mean(name, names) or f" (ours: {'; '.join(row.name for row in self.ours)})"
+        raise TableError(f"{self.label} of {self.paper} has no row {name!r}{hint}")
 
 
 def slug(text: str) -> str:

@@ -121,6 +121,8 @@ def test_a_finished_run_tells_what_the_others_cost(plan: Any, tmp_path: Path, to
     assert [run["state"] for run in answer["runs"]] == ["finished", *["new"] * 5]
     assert "5 runs: about 8 min and 25 MB (as table1-near-seed0 took)" in err
     assert answer["estimate"]["seconds"] == 90
+    (near.directory / "result.json").write_text("")
+    assert "estimate" not in json.loads(plan("--dry-run", "--seeds", "3", "--json")[1])
 
 
 def test_a_probe_counts_all_batches_and_evaluations() -> None:
@@ -202,12 +204,22 @@ def test_mistakes_are_told_in_one_line(plan: Any) -> None:
         (("--rows", "somebody else's"), "is another system's: it is published only"),
         (("seed=3",), "seed is set for each run"),
         (("model.strat=3",), "model.strat: no such key; did you mean model.start?"),
+        (("--rows", "quux"), "Table 1 of toy has no row 'quux' (ours: near; far away)"),
         (("--launcher", "slurm", "--sbatch=gres"), "give one option of sbatch"),
+        (("--sbatch=--gres=gpu:8",), "--sbatch is of --launcher slurm"),
+        (("output.root=/dev/null/runs",), "/dev/null/runs/toy: cannot be made a folder (Not a directory); set output"),
     ):
         code, _, err = plan(*arguments)
         assert code == 2
         assert message in err
         assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("both", [("--row=near", "--rows=near"), ("--seed=1", "--seeds=2"), ("--probe", "--no-probe")])
+def test_options_that_contradict_each_other_are_refused(plan: Any, both: tuple[str, str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        plan("--dry-run", *both)
+    assert end.value.code == 2
 
 
 def test_a_table_of_counts_is_not_trained_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,6 +270,9 @@ def test_slurm_gets_one_array_task_per_run(plan: Any, tmp_path: Path, monkeypatc
 def test_a_sweep_runs_each_row_under_each_seed(plan: Any, tmp_path: Path, toy_table: Any) -> None:
     file = tmp_path / "sweep.yaml"
     assert plan("--sweep", str(file), "--seeds", "2", "--preset", "brief", "optimizer.lr=0.1")[0] == 0
+    code, out, err = plan("--sweep", str(file), "--seeds", "2", "--preset", "brief", "optimizer.lr=0.1", "--json")
+    assert json.loads(out) == {"exit_code": code, "sweep": str(file)}
+    assert err.startswith("4 runs: wandb sweep")
     sweep = yaml.safe_load(file.read_text())
     assert sweep["method"] == "grid"
     assert sweep["parameters"] == {"row": {"values": ["near", "far-away"]}, "seed": {"values": [0, 1]}}
@@ -309,6 +324,7 @@ def test_a_failed_run_is_listed_with_its_log_and_stops_nothing(plan: Any, preten
     assert f"[1/2] table1-near-seed0: failed (the loss is NaN), log in {log}" in out
     assert "[2/2] table1-far-away-seed0: finished in" in out
     assert "1 of 2 runs finished" in out
+    assert f"\ntable1-near-seed0: failed, the loss is NaN, log in {log}\n" in out
     assert log.read_text() == "error: the loss is NaN\n"
 
 

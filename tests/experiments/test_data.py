@@ -62,6 +62,10 @@ def test_a_folder_without_annotations_is_one_line(tmp_path, capsys, command):
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
     assert "give --root a folder in COCO's layout" in captured.err
+    assert main([command, "--root", str(tmp_path / "nowhere"), *extra, "--json"]) == 1
+    captured = capsys.readouterr()
+    told = captured.err.strip().removeprefix("error: ")
+    assert json.loads(captured.out) == {"exit_code": 1, "error": told}
 
 
 def test_check_of_a_real_coco(coco_mini, capsys):

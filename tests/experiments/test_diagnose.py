@@ -88,7 +88,12 @@ def test_mistakes_are_one_line(files, tmp_path, capfd):
         (["--predictions", exact], "no record beside it"),
         (["--predictions", "nowhere.json"], "nowhere.json: no such file"),
         (["--predictions", annotations, "--annotations", annotations], "an object at its top"),
+        (["--predictions", tmp_path], f"{tmp_path}: is a folder, not a file"),
+        (["--predictions", exact, "--annotations", tmp_path], f"{tmp_path}: is a folder, not a file"),
         (["--predictions", exact, "--protocol", "test-dev"], "nobody is annotated"),
+        (["--predictions", exact, "--protocol", "mini"], "--protocol is of --checkpoint"),
+        (["--checkpoint", tmp_path, "--annotations", annotations], "--annotations is of --predictions"),
+        (["--checkpoint", tmp_path, "--out", exact], f"{exact}: cannot be made a folder (File exists); set --out"),
         (["--predictions", exact, "data.rooot=x"], "data.root and data.val_split only"),
     ):
         code, report, line = told(arguments, capfd)

@@ -209,3 +209,18 @@ def test_what_is_missing_is_named(
     monkeypatch.setattr(graph, "find_spec", lambda name: None if name == "onnxscript" else object())
     assert main(["--checkpoint", str(tmp_path / "none"), "--format", "onnx"]) == 2
     assert "ONNX needs onnxscript: pip install 'pose-papers[export]'" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_written_is_told_first(
+    checkpoint: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for out, message in (
+        (tmp_path, f"error: {tmp_path}: is a folder; give --out a file, as {tmp_path / 'ssn.pt2'}"),
+        (
+            tmp_path / "file" / "ssn.pt2",
+            f"error: {tmp_path / 'file'}: cannot be made a folder (File exists); set --out",
+        ),
+    ):
+        assert main(["--checkpoint", str(checkpoint("ssn")), "--format", "torch", "--out", str(out)]) == 2
+        assert capsys.readouterr().err.strip() == message

@@ -55,6 +55,8 @@ def test_every_format_goes_to_a_file(runs: Path, tmp_path: Path, capsys: pytest.
 def test_runs_can_be_chosen_by_preset_and_setting(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["--paper", "toy", "--table", "1", "--runs", str(runs), "--format", "csv"]
     choices = {"--preset recipe": 1, "--preset brief": 0, "optimizer.lr=0.2": 1, "optimizer.lr=0.3": 0}
+    choices |= {"optimizer.lr=2e-1": 1, "trainer.compile=false": 1, "trainer.compile=False": 1}
+    choices |= {"trainer.compile=true": 0, "data.limit_train=null": 1, "data.crop_size=[256,192]": 1}
     for choice, is_there in choices.items():
         assert main([*common, *choice.split()]) == 0
         assert capsys.readouterr().out.count("ours (") == is_there
@@ -66,8 +68,15 @@ def test_mistakes_are_told_in_one_line(runs: Path, capsys: pytest.CaptureFixture
         (["--paper", "toi"], "no tables of paper 'toi'; did you mean toy?"),
         (["--paper", "toy", "--table", "7"], "toy has no table '7' (tables: 1)"),
         (["--paper", "toy", "--out", "/nowhere/at/all"], "No such file"),
+        (["--paper", "toy", "--json"], "--json and --rows go with --list"),
+        (["--paper", "toy", "--preset", "brif"], "--preset brif: toy has none such (presets: recipe, brief"),
+        (["--paper", "toy", "--protocol", "val"], "--protocol val: no run is of it (there are: val2017-single-scale)"),
+        (["--paper", "toy", "optimizer.ls=3"], "optimizer.ls: no such key; did you mean optimizer.lr?"),
+        (["--paper", "toy", "optimizer.lr"], "'optimizer.lr' is not key=value"),
+        (["--paper", "toy", "--runs", "/nowhere"], "--runs /nowhere: no such folder"),
+        (["--list", "--runs", "/nowhere"], "--runs /nowhere: no such folder"),
     ):
-        assert main([*arguments, "--runs", str(runs)]) == 2
+        assert main(["--runs", str(runs), *arguments]) == 2
         err = capsys.readouterr().err
         assert message in err
         assert err.count("\n") == 1

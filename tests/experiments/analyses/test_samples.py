@@ -46,5 +46,5 @@ def test_pictures_go_beside_the_checkpoint_or_where_they_are_told_to(trained, tm
     assert output_folder(Namespace(out=str(wanted)), trained) == wanted
     assert wanted.is_dir()
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"file: cannot be made a folder \(File exists\); set --out"):
+    with pytest.raises(ValueError, match=r"file: cannot be made a folder \(File exists\); set --out"):
         output_folder(Namespace(out=str(tmp_path / "file")), trained)

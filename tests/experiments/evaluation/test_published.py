@@ -55,6 +55,14 @@ def test_boxes_are_said_and_stages_kept_apart():
     assert published(compose("ssa_refiner"), VAL).rows == []
 
 
+def test_a_column_of_another_test_is_not_taken_for_the_rows_own():
+    found = published(compose("ssa", "proxy"), VAL)  # printed beside it: 54.7 with refinement
+    assert [(row.label, row.figures["AP"]) for row in found.rows] == [("Table 4, fourth", 34.1)]
+    ours = Conditions("val2017", "none", False, "multi")
+    assert published(compose("openpose_ssal", "baseline"), ours).rows[0].figures == {"AP": 57.7}
+    assert published(compose("openpose_ssal", "baseline"), ours._replace(split="minival")).rows[0].figures["AP"] == 58.4
+
+
 def test_what_a_configuration_tests():
     assert conditions(compose("openpose_ssal", None, ["data.root=/data/coco"]), 5000).scales == "multi"
     assert conditions(compose("ssn", None, ["data.root=/data/coco"]), 5000) == ("val2017", "gt", True, "single")
