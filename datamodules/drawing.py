@@ -51,7 +51,7 @@ def draw_people(
     min_score: float = 0.0,
     thickness: float | None = None,
 ) -> np.ndarray:
-    """Draw P people: masks below, boxes, limbs, joints and score labels on top.
+    """Draw P people, the first on top: masks below, boxes, limbs, joints and score labels over them.
 
     Args:
         image: u8 [H, W, 3], RGB.
@@ -74,9 +74,9 @@ def draw_people(
     for name, given in (("scores", scores), ("boxes", boxes), ("masks", masks)):
         if given is not None and len(given) != len(points):
             raise ValueError(f"{name}: {len(given)} entries for {len(points)} people")
-    for person, mask in enumerate(() if masks is None else masks):
+    for person, mask in reversed(list(enumerate(() if masks is None else masks))):
         _tint(canvas, mask, PERSON_COLORS[person % len(PERSON_COLORS)])
-    for person in range(len(points)):
+    for person in reversed(range(len(points))):
         box = None if boxes is None else np.asarray(boxes[person], dtype=np.float64)
         width = thickness if thickness is not None else _limb_width(points[person], shown[person], box)
         color = PERSON_COLORS[person % len(PERSON_COLORS)]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from datamodules.drawing import SIDE_COLORS, draw_people, shade
+from datamodules.drawing import PERSON_COLORS, SIDE_COLORS, draw_people, shade
 from datamodules.skeleton import COCO, Skeleton
 
 ARM = Skeleton(
@@ -104,3 +104,14 @@ def test_shade_darkens_the_region_alone_at_any_resolution() -> None:
     full = np.zeros((60, 80), bool)
     full[:, :40] = True
     assert (shade(grey(), full) == shaded).all()
+
+
+def test_the_first_person_lies_on_top() -> None:
+    image = np.zeros((40, 40, 3), np.uint8)
+    both = np.full((2, 17, 2), 20.0)
+    boxes, masks = np.array([[10, 20, 30, 38], [10, 20, 30, 38]]), np.ones((2, 40, 40), bool)
+    label = draw_people(image, both, np.zeros((2, 17)), boxes=boxes, scores=np.array([0.9, 0.1]))[18, 11]
+    assert tuple(label) == PERSON_COLORS[0]
+    tinted = draw_people(image, both, np.zeros((2, 17)), masks=masks)[5, 5]
+    alone = draw_people(image, both[:1], np.zeros((1, 17)), masks=masks[:1])[5, 5]
+    assert np.abs(tinted.astype(float) - alone).sum() < np.abs(tinted.astype(float) - PERSON_COLORS[1]).sum()
