@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,9 +63,11 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def forget_after(self, step: int) -> None:
-        """Drop the rows of later steps."""
-        if self.file.exists():
-            kept = [row for row in read_metrics(self.file) if row[0] <= step]
-            self.file.unlink()
-            self._rows = [*kept, *self._rows]
-            self.save()
+        """Drop the rows of later steps. An interruption leaves the file as it was."""
+        if not self.file.exists():
+            return
+        draft = self.file.with_name(f"{self.file.name}.part")
+        with draft.open("w", newline="") as stream:
+            kept = (row for row in read_metrics(self.file) if row[0] <= step)
+            csv.writer(stream).writerows([COLUMNS, *kept])
+        os.replace(draft, self.file)
