@@ -17,7 +17,7 @@ import numpy as np
 from datamodules.config import RenderedConfig
 from datamodules.contact_sheet import contact_sheet
 from datamodules.drawing import draw_people
-from datamodules.synthetic.dataset import make_dataset, rendered_root
+from datamodules.synthetic.dataset import check, make_dataset, rendered_root
 from datamodules.synthetic.scene import Person, render_scene
 from datamodules.synthetic.splits import render_share
 
@@ -46,15 +46,28 @@ def main(arguments: list[str] | None = None) -> None:
     config = RenderedConfig(
         given.train_images, given.val_images, given.size, given.seed, given.max_people, given.min_height, given.facing
     )
-    if given.sheet:
-        sheet = draw_sheet(given.columns, given.rows, config)
-        if not cv2.imwrite(str(given.sheet), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85]):
-            sys.exit(f"{given.sheet}: could not be written")
-        return
     try:
-        print(make_dataset(given.root or rendered_root(config), config, progress=True))
-    except (ValueError, RuntimeError) as error:
+        if given.sheet:
+            write_sheet(given.sheet, given.columns, given.rows, config)
+        else:
+            print(make_dataset(given.root or rendered_root(config), config, progress=True))
+    except (ValueError, RuntimeError, OSError) as error:
         sys.exit(str(error))
+
+
+def write_sheet(file: Path, columns: int, rows: int, config: RenderedConfig) -> None:
+    """Raises:
+    ValueError: ``config`` makes no sense, or has nobody to draw.
+    OSError: ``file`` cannot be written.
+    """
+    check(config)
+    if config.max_people < 1:
+        raise ValueError(f"data.rendered.max_people: {config.max_people}, expected at least 1 for a sheet of people")
+    if not cv2.haveImageWriter(str(file)):
+        raise ValueError(f"{file}: give --sheet a name that ends in .jpg or .png")
+    sheet = draw_sheet(columns, rows, config)
+    if not cv2.imwrite(str(file), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85]):
+        raise OSError(f"{file}: could not be written")
 
 
 def draw_sheet(columns: int, rows: int, config: RenderedConfig) -> np.ndarray:

@@ -21,7 +21,7 @@ _MARKER = "rendered.json"
 
 def rendered_root(config: RenderedConfig) -> Path:
     """Where the dataset of a configuration is kept: below ``$POSE_DATA``, else ``data`` in the current folder."""
-    cast = f"{config.max_people}p{round(100 * config.min_height)}f{round(config.facing)}"
+    cast = f"{config.max_people}p{100 * config.min_height:g}f{config.facing:g}"
     name = f"{config.size}-{config.train_images}-{config.val_images}-{config.seed}-{cast}-v{VERSION}"
     return Path(os.environ.get("POSE_DATA") or "data") / "rendered" / name
 
@@ -47,7 +47,7 @@ def make_dataset(
         ValueError: ``config`` makes no sense, or ``root`` holds something else; the message names the key or folder.
         RuntimeError: a worker failed; the message ends with what it said.
     """
-    _check(config)
+    check(config)
     root = Path(root)
     if _is_finished(root, config):
         return root
@@ -68,7 +68,10 @@ def make_dataset(
     return root
 
 
-def _check(config: RenderedConfig) -> None:
+def check(config: RenderedConfig) -> None:
+    """Raises:
+    ValueError: ``config`` makes no sense; the message names the key.
+    """
     for key, least in (("train_images", 0), ("val_images", 0), ("size", 32), ("seed", 0), ("max_people", 0)):
         if getattr(config, key) < least:
             raise ValueError(f"data.rendered.{key}: {getattr(config, key)}, expected at least {least}")

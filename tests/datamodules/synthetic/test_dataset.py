@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from pycocotools.coco import COCO as CocoApi
 
 from datamodules.config import RenderedConfig
 from datamodules.synthetic import make_dataset, rendered_root
+from datamodules.synthetic.__main__ import main
 from datamodules.synthetic.splits import VERSION
 
 CONFIG = RenderedConfig(train_images=36, val_images=12, size=96, seed=3)
@@ -124,6 +126,34 @@ def test_command_line_writes_sheet_and_dataset_without_torch(tmp_path: Path) -> 
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
     assert cv2.imread(str(tmp_path / "sheet.jpg")).shape == (72, 5 * 68 + 4, 3)
+
+
+def test_other_people_are_kept_elsewhere() -> None:
+    """Also those who differ in a third decimal: a folder of one would be refused to the other."""
+    heights = [rendered_root(replace(CONFIG, min_height=height)).name for height in (0.9, 0.904, 0.55)]
+    turns = [rendered_root(replace(CONFIG, facing=degrees)).name for degrees in (60.0, 60.4)]
+    casts = [name.split("-")[4] for name in (*heights, *turns)]
+    assert casts == ["6p90f180", "6p90.4f180", "6p55f180", "6p0f60", "6p0f60.4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sheet", "x.jpg", "--max-people", "0"], "data.rendered.max_people: 0, expected at least 1 for a sheet"),
+        (["--sheet", "x.jpg", "--size", "0"], "data.rendered.size: 0, expected at least 32"),
+        (["--sheet", "x.jpg", "--rows", "0"], "a contact sheet needs at least one image"),
+        (["--sheet", "x.sheet"], "x.sheet: give --sheet a name that ends in .jpg or .png"),
+        (["--root", "file/x", "--size", "64"], "File exists: 'file'"),
+    ],
+)
+def test_senseless_command_lines_end_in_one_line(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert message in str(caught.value)
 
 
 def test_annotation_files_are_complete_json(root: Path) -> None:
