@@ -127,9 +127,7 @@ class RankWatch(pl.Callback):
             now[self._rank] = now[self._rank]._replace(is_waiting=True)
         others = {rank: report for rank, report in now.items() if rank != self._rank}
         silent = [rank for rank in range(self._ranks) if rank not in now]
-        ended = [
-            rank for rank in others if before is not None and rank in before and before[rank].beat == now[rank].beat
-        ]
+        ended = [rank for rank in others if rank in before and before[rank].beat == now[rank].beat]
         if silent or ended:
             lines = [f"rank {rank} ({now[rank].who}) has ended, last seen at {now[rank].at}" for rank in ended]
             return ", ".join(lines + [f"rank {rank} has never reported" for rank in silent])
