@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_COMPILE_BYTECODE_TIMEOUT = 900
 export UV_HTTP_TIMEOUT = 300
 
-.PHONY: setup demo test test-faults test-slurm lint format lock bench
+.PHONY: setup demo test test-faults test-slurm lint format lock bench bench-peers
 
 setup: .venv/.installed
 
@@ -35,6 +35,14 @@ test-slurm: setup
 
 bench: setup
 	$(BIN)/python -m experiments.benchmark
+
+# The same beside other people's models, which lie in a folder of their own that nothing else looks into.
+bench-peers: .peers/.installed
+	PYTHONPATH=.peers $(BIN)/python -m experiments.benchmark
+
+.peers/.installed: requirements-peers.txt .venv/.installed
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes --no-deps --target .peers -r requirements-peers.txt
+	touch $@
 
 lint: setup
 	$(BIN)/ruff check .

@@ -80,11 +80,20 @@ def test_configuration_is_told_before_torch_is_loaded(path: Path) -> None:
     assert not top_level & heavy
 
 
-def test_the_lock_names_no_host() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize(("file", "hashes"), [("requirements.lock", 100), ("requirements-peers.txt", 50)])
+def test_the_lock_names_no_host(file: str, hashes: int) -> None:
+    lock = (ROOT / file).read_text()
     assert "://" not in lock
-    assert "index-url" not in lock
-    assert lock.count("--hash=sha256:") > 100
+    pins = re.sub(r"(?m)^#.*", "", lock)
+    assert set(re.findall(r"(?<!\S)--([a-z-]+)", pins)) == {"hash"}  # no option that says where packages come from
+    assert lock.count("--hash=sha256:") > hashes
+
+
+def test_no_peer_of_the_benchmark_is_installed_with_the_suite() -> None:
+    pinned = {line.split("==")[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line}
+    peers = {"ultralytics", "mmpose", "mmdet", "mmcv-lite", "mmengine", "faster-coco-eval"}
+    assert peers.isdisjoint(pinned)
+    assert all(f"{name}==" in (ROOT / "requirements-peers.txt").read_text() for name in peers)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

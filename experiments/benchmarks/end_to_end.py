@@ -2,35 +2,34 @@
 
     python -m experiments.benchmarks.end_to_end
 
-Random weights, one picture or crop at a time (16 too on a GPU with ``--full``), beside peers on the same pictures:
-torchvision's Keypoint R-CNN for InsPose, SimpleBaseline for the top-down papers. What random weights find is no guide
-to how long people take to decode: InsPose and Keypoint R-CNN are made to find 20, the bottom-up papers decode what
-their network would say of the true people.
+Random weights, one picture or crop at a time (16 too on a GPU with ``--full``), beside the peers that are installed, on
+the same pixels. The naive form is the module as it is trained: fp32, channels first, not compiled. What random weights
+find is no guide to how long people take to decode: InsPose, Keypoint R-CNN and RTMO are made to look at 20, the
+bottom-up papers decode what their network would say of the true people.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning.utilities import move_data_to_device
-from torch import Tensor, nn
+from torch import nn
 
 from datamodules.coco import CocoDataModule
 from datamodules.config import RenderedConfig
 from datamodules.contracts import PoseBatch
 from datamodules.skeleton import COCO
 from datamodules.synthetic import make_dataset
-from experiments.benchmarks.measuring import Line, Setting
+from experiments.benchmarks.measuring import Line, Run, Setting
+from experiments.benchmarks.peers import FOUND, peers_of
+from experiments.benchmarks.table import note_of
 from experiments.config import RunConfig, compose
 from lightning_modules.papers import PAPERS, load
 
-FOUND = 20
 SHARE = 0.10
 """Of an inference, what decoding may take."""
 
@@ -39,33 +38,37 @@ class Model(NamedTuple):
     paper: str
     preset: str | None
     overrides: tuple[str, ...]
-    peer: str | None
+    peers: tuple[str, ...]
+    against: str
     asked: float | None
     note: str
 
 
 BACKBONE = "model.backbone.weights=null"
-YOLO = "yolo11m-pose"
+WHOLE = ("yolo11m-pose", "yolov8m-pose", "RTMO-s")
+CROP = ("SimpleBaseline", "MMPose R50", "HRNet-W32")
 MODELS = (
     Model(
         "inspose",
         None,
         (BACKBONE, "model.score_threshold=0", f"model.max_candidates={FOUND}"),
-        "keypoint_rcnn",
+        ("Keypoint R-CNN", *WHOLE),
+        "Keypoint R-CNN",
         1.0,
-        f"peer: torchvision's Keypoint R-CNN, R50-FPN, 800/1333; both find {FOUND} people",
+        f"it, ours and RTMO look at {FOUND} people",
     ),
-    Model("ssn", None, (BACKBONE,), "simple_baseline", None, "peer: SimpleBaseline R50 on the same crop, flip test"),
+    Model("ssn", None, (BACKBONE,), CROP, "peer", None, "all with flip test"),
+    Model("graph_pcnn", None, (BACKBONE,), CROP, "peer", None, "all with flip test; ours is SimpleBaseline and more"),
+    Model("ssa", None, (BACKBONE,), WHOLE, "peer", None, ""),
     Model(
-        "graph_pcnn",
+        "openpose_ssal",
+        "single_scale",
+        ("model.network.weights=null",),
+        WHOLE,
+        "peer",
         None,
-        (BACKBONE,),
-        "simple_baseline",
-        None,
-        "peer: SimpleBaseline R50 on the same crop, flip test: what Graph-PCNN adds to it",
+        "one scale, 368 pixels, peers' padded to multiples of 32",
     ),
-    Model("ssa", None, (BACKBONE,), "yolo", None, f"peer: Ultralytics' {YOLO}, the network alone"),
-    Model("openpose_ssal", "single_scale", ("model.network.weights=null",), None, None, "one scale, 368 pixels"),
 )
 
 
@@ -90,10 +93,16 @@ class Stopwatch:
         return total
 
 
-def module_of(config: RunConfig, setting: Setting) -> Any:
+def plain_module_of(config: RunConfig, setting: Setting) -> Any:
+    """The paper's module as it is trained."""
     torch.manual_seed(0)
     module = load(PAPERS[config.paper].module)(config.model, config.optimizer, COCO).eval().to(setting.device)
-    module.requires_grad_(False)
+    return module.requires_grad_(False)
+
+
+def module_of(config: RunConfig, setting: Setting) -> Any:
+    """The same with its network in the form it is asked in."""
+    module = plain_module_of(config, setting)
     module.network = setting.place(module.network)
     return module
 
@@ -113,52 +122,7 @@ def with_format(batch: PoseBatch) -> PoseBatch:
     return batch._replace(images=batch.images.to(memory_format=torch.channels_last))
 
 
-def keypoint_rcnn(
-    batch: PoseBatch, setting: Setting, min_size: int = 800, max_size: int = 1333
-) -> Callable[[], object]:
-    """On the same pixels; its own transform normalises and resizes them to where they are already."""
-    from torchvision.models.detection import keypointrcnn_resnet50_fpn
-
-    torch.manual_seed(0)
-    options = {"weights": None, "weights_backbone": None, "box_detections_per_img": FOUND, "box_score_thresh": 0.0}
-    network = setting.place(keypointrcnn_resnet50_fpn(min_size=min_size, max_size=max_size, **options))
-    sizes = batch.meta.input_hw.tolist()
-    images = [
-        image[:, :height, :width].contiguous() for image, (height, width) in zip(batch.images, sizes, strict=True)
-    ]
-    return lambda: network(images)
-
-
-def simple_baseline(batch: PoseBatch, setting: Setting) -> Callable[[], object]:
-    module = module_of(compose("graph_pcnn", None, [BACKBONE, "model.refinement=none"]), setting)
-    return lambda: module.predict(batch)
-
-
-def yolo(batch: PoseBatch, setting: Setting) -> Callable[[], object]:
-    """From its YAML, with random weights and without its suppression. Measured where it is installed; AGPL, so never
-    a dependency.
-    """
-    from ultralytics.nn.tasks import PoseModel
-
-    torch.manual_seed(0)
-    network = setting.place(PoseModel(f"{YOLO}.yaml", verbose=False))
-    return lambda: network(batch.images)
-
-
-PEERS = {"keypoint_rcnn": keypoint_rcnn, "simple_baseline": simple_baseline, "yolo": yolo}
-NEEDS = {"yolo": "ultralytics"}
-"""Packages beyond the suite's own."""
-
-
-def present(model: Model) -> Model:
-    """``model``, without its peer where that is not installed."""
-    package = NEEDS.get(model.peer or "")
-    if package is None or find_spec(package) is not None:
-        return model
-    return model._replace(peer=None, note=f"{model.note}: not installed")
-
-
-def decoding_of_truth(module: Any, batch: PoseBatch) -> Callable[[], object] | None:
+def decoding_of_truth(module: Any, batch: PoseBatch) -> Run | None:
     """Decoding of the targets of a batch, their making included, where what random weights say is too odd to decode."""
     if module.hparams.paper == "ssa":
         from lightning_modules.ssa.oracle import ceiling as of_ssa
@@ -178,36 +142,39 @@ def measure(model: Model, root: Path, size: int, setting: Setting) -> list[Line]
     batch, module = batch_of(config, root, size, setting), module_of(config, setting)
     watch, inside = Stopwatch(module.network, setting), []
 
-    def ours() -> Tensor:
-        predicted: Tensor = module.predict_step(batch, 0).scores
+    def ours() -> None:
+        with setting.autocast():
+            module.predict_step(batch, 0)
         inside.append(watch.read())
-        return predicted
 
-    runs: dict[str, Callable[[], object]] = {"ours": ours}
-    if model.peer is not None:
-        runs["peer"] = PEERS[model.peer](batch, setting)
+    plain = plain_module_of(config, setting)
+    images = batch.images.contiguous()
+    runs: dict[str, Run] = {"ours": ours, "naive": lambda: plain.predict_step(batch._replace(images=images), 0)}
     truth = decoding_of_truth(module, batch)
     if truth is not None:
         runs["truth"] = truth
-    with torch.no_grad(), setting.autocast():
-        times = setting.race(runs, repeats=3, budget=10.0)
+    peers, missing = peers_of(model.peers, batch, setting)
+    with torch.no_grad():
+        times = setting.race(runs | peers, repeats=3, budget=10.0)
     network = 1e3 * median(inside[1:])
     decoding = times.get("truth", times["ours"] - network)
     label = f"{model.paper}, {size} × {'×'.join(str(side) for side in batch.images.shape[-2:])}"
+    found = {name: times[name] for name in peers}
+    whole = Line(
+        f"inference, {label}",
+        times["ours"],
+        times["naive"],
+        min(found.values(), default=None),
+        against=model.against,
+        asked=model.asked,
+        note="; ".join(part for part in (model.note, *missing) if part),
+        peers=found,
+    )
     share = f"{100 * decoding / (network + decoding):.1f} % of inference; limit: a tenth of it"
     how = "the true people, their encoding included" if truth is not None else "all but the network"
     limit = SHARE * (network + decoding)
-    return [
-        Line(
-            f"inference, {label}",
-            times["ours"],
-            peer=times.get("peer"),
-            against="peer",
-            asked=model.asked,
-            note=model.note,
-        ),
-        Line(f"decoding, {label}", decoding, limit=limit, against="limit", asked=1.0, note=f"{share}; {how}"),
-    ]
+    part = Line(f"decoding, {label}", decoding, limit=limit, against="limit", asked=1.0, note=f"{share}; {how}")
+    return [whole, part]
 
 
 def lines(setting: Setting, models: tuple[Model, ...] = MODELS) -> list[Line]:
@@ -220,7 +187,7 @@ def lines(setting: Setting, models: tuple[Model, ...] = MODELS) -> list[Line]:
             make_dataset(root, RenderedConfig(train_images=1, val_images=4, size=544), progress=False)
         for size in (1, 16) if setting.full and setting.is_gpu else (1,):
             for model in models:
-                found += measure(present(model), root, size, setting)
+                found += measure(model, root, size, setting)
     return found
 
 
@@ -228,7 +195,9 @@ def main() -> None:
     torch.set_num_threads(1)
     for line in lines(Setting()):
         print(
-            f"{line.name:>44} {line.ours:8.0f} ms" + (f", {line.peer:.0f} ms" if line.peer else "") + f"  {line.note}"
+            f"{line.name:>44} {line.ours:8.0f} ms"
+            + (f", {line.peer:.0f} ms" if line.peer else "")
+            + f"  {note_of(line)}"
         )
 
 

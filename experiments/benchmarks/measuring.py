@@ -23,21 +23,24 @@ class Line(NamedTuple):
     naive: float | None = None
     """The straightforward form of the same function."""
     peer: float | None = None
-    """What others use for it."""
+    """What others use for it; of several the least."""
     limit: float | None = None
     """What it cannot be better than, or is not to exceed."""
     unit: str = "ms"
     against: str = "naive"
-    """The figure that the ratio is of: ``naive``, ``peer`` or ``limit``."""
+    """The figure that the ratio is of: ``naive``, ``peer``, ``limit``, or one of ``peers``."""
     asked: float | None = None
     """The least ratio that will do."""
     note: str = ""
     """What the columns are, and why ours is behind where it is."""
+    peers: dict[str, float] | None = None
+    """Each of what others use by its name, where there are several."""
 
     @property
     def ratio(self) -> float | None:
         """How many times better than ``against``; of a limit, the share of it that is reached."""
-        reference = getattr(self, self.against)
+        named = self.peers or {}
+        reference = named[self.against] if self.against in named else getattr(self, self.against, None)
         return None if reference is None or not self.ours else reference / self.ours
 
     @property

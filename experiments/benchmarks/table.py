@@ -17,7 +17,8 @@ PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pycocoto
 _HEAD = """# Measured speed
 
 Written by `make bench` (`python -m experiments.benchmark`); do not edit. Less is better in every column but the last
-two. *naive* is the straightforward form of the same function, *peer* what others use for it, *limit* what it cannot
+two. *naive* is the straightforward form of the same function, *peer* what others use for it (of several the
+fastest), *limit* what it cannot
 beat or is not to exceed. *ratio* is how many times better ours is than the figure it names, or which share of the
 limit is reached; *asked* is the least that will do. All figures of a line are medians of one run of one process, taken
 in turn: on a CPU processor time of one thread, on a GPU wall time. Compare ratios; absolute figures are the machine's.
@@ -30,6 +31,12 @@ def cells(line: Line) -> tuple[str, ...]:
     asked = "–" if line.asked is None else f"≥ {line.asked:g} {'✓' if line.holds else '✗'}"
     figures = (_figure(value) for value in (line.naive, line.peer, line.ours, line.limit))
     return (line.name, line.unit, *figures, ratio, asked)
+
+
+def note_of(line: Line) -> str:
+    """The line's note, its peers with their figures first."""
+    peers = ", ".join(f"{name} {_figure(value)}" for name, value in (line.peers or {}).items())
+    return "; ".join(part for part in (f"peers: {peers}" if peers else "", line.note) if part)
 
 
 def _figure(value: float | None) -> str:
@@ -50,8 +57,8 @@ def print_table(lines: list[Line]) -> None:
     console = Console(highlight=False)
     console.print(table)
     for line in lines:
-        if line.note:
-            console.print(f"{line.name}: {line.note}", soft_wrap=True)
+        if told := note_of(line):
+            console.print(f"{line.name}: {told}", soft_wrap=True)
 
 
 def machine(setting: Setting) -> dict[str, Any]:
@@ -112,10 +119,10 @@ def readme(folder: Path) -> str:
             f"{where['precision']}{', compiled' if where['compiled'] else ''}; {where['pictures']}; "
             f"Python {where['python']}, {versions}. The whole took {result['seconds']:.0f} s.\n"
         )
-        lines = [Line(**{name: row[name] for name in Line._fields}) for row in result["lines"]]
+        lines = [Line(**{name: row[name] for name in Line._fields if name in row}) for row in result["lines"]]
         parts.append("| " + " | ".join(COLUMNS) + " |")
         parts.append("|---|---|" + "--:|" * (len(COLUMNS) - 2))
         parts.extend("| " + " | ".join(cells(line)) + " |" for line in lines)
-        notes = [f"- {line.name}: {line.note}" for line in lines if line.note]
+        notes = [f"- {line.name}: {told}" for line in lines if (told := note_of(line))]
         parts.extend(["", *notes] if notes else [])
     return "\n".join(parts) + "\n"

@@ -9,13 +9,14 @@ import pytest
 from experiments import benchmark
 from experiments.benchmark import BENCHMARKS, main
 from experiments.benchmarks.measuring import Line, Setting
-from experiments.benchmarks.table import cells, readme, write
+from experiments.benchmarks.table import cells, note_of, readme, write
 
 LINES = [
     Line("shift", 2.0, naive=8.0, limit=1.0, asked=2.0, note="four times"),
     Line("data", 4.0, naive=9.0, limit=2.0, against="limit", asked=0.85),
     Line("inference", 1000.0, peer=500.0, against="peer"),
     Line("memory", 12.345, unit="MB"),
+    Line("models", 2.0, peer=1.0, against="fair", peers={"fair": 3.0, "small": 1.0}, asked=1.0, note="small is small"),
 ]
 
 
@@ -37,7 +38,7 @@ def fake(monkeypatch):
 
 def test_every_benchmark_there_is_runs() -> None:
     folder = Path(__file__).parents[2] / "experiments" / "benchmarks"
-    helpers = {"__init__", "measuring", "table"}
+    helpers = {"__init__", "measuring", "peers", "table"}
     assert set(BENCHMARKS) == {path.stem for path in folder.glob("*.py")} - helpers
     for name in BENCHMARKS:
         text = (folder / f"{name}.py").read_text()
@@ -76,16 +77,19 @@ def test_a_complete_run_is_written_and_printed(fake, tmp_path, capsys) -> None:
 
 def test_a_part_is_printed_and_not_written(fake, tmp_path, capsys) -> None:
     assert main(["--only", "fake", "--json", "--out", str(tmp_path / "b")]) == 0
-    assert len(json.loads(capsys.readouterr().out)["lines"]) == 4
+    assert json.loads(capsys.readouterr().out)["lines"][4]["peers"] == {"fair": 3, "small": 1}
     assert not (tmp_path / "b").exists()
 
 
 def test_ratios_and_what_is_asked() -> None:
-    assert [line.ratio for line in LINES] == [4, 0.5, 0.5, None]
-    assert [line.holds for line in LINES] == [True, False, None, None]
+    assert [line.ratio for line in LINES] == [4, 0.5, 0.5, None, 1.5]
+    assert [line.holds for line in LINES] == [True, False, None, None, True]
     assert cells(LINES[0]) == ("shift", "ms", "8", "–", "2", "1", "4.00× naive", "≥ 2 ✓")
     assert cells(LINES[1])[-2:] == ("0.50× limit", "≥ 0.85 ✗")
     assert cells(LINES[3]) == ("memory", "MB", "–", "–", "12.3", "–", "–", "–")
+    assert cells(LINES[4])[3:] == ("1", "2", "–", "1.50× fair", "≥ 1 ✓")
+    assert note_of(LINES[4]) == "peers: fair 3, small 1; small is small"
+    assert note_of(LINES[3]) == ""
 
 
 def test_the_readme_has_a_table_per_machine(tmp_path) -> None:
@@ -102,9 +106,15 @@ def test_the_readme_has_a_table_per_machine(tmp_path) -> None:
     }
     assert write(tmp_path, LINES, where, 61.0).name == "some-cpu-2-ghz.json"
     write(tmp_path, LINES[:1], {**where, "device": "A GPU", "compiled": True}, 5.0)
+    file = tmp_path / "a-gpu.json"
+    older = json.loads(file.read_text())
+    for row in older["lines"]:
+        del row["peers"]
+    file.write_text(json.dumps(older))
     text = readme(tmp_path)
     assert text.index("## A GPU") < text.index("## Some CPU @ 2 GHz")
     assert "| shift | ms | 8 | – | 2 | 1 | 4.00× naive | ≥ 2 ✓ |" in text
+    assert "- models: peers: fair 3, small 1; small is small" in text
     assert "fp32, compiled" in text
     assert "torch 2.0. The whole took 61 s." in text
 

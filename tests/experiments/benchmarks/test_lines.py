@@ -145,13 +145,15 @@ def test_inference_and_the_share_of_decoding(paper, tmp_path, monkeypatch):
     monkeypatch.setattr(end_to_end, "RenderedConfig", lambda **_: RenderedConfig(1, 1, 64))
     preset, overrides = SMALL[paper]
     small = [
-        model._replace(preset=preset, overrides=overrides, peer=None)
+        model._replace(preset=preset, overrides=overrides, peers=())
         for model in end_to_end.MODELS
         if model.paper == paper
     ]
     inference, decoding = end_to_end.lines(QUICK, models=tuple(small))
     assert_sound([inference, decoding])
     assert 0 < 0.1 * decoding.ours < decoding.limit
+    assert inference.naive > 0
+    assert inference.peer is None
 
 
 def test_workers_come_to_own_objects_and_share_columns(monkeypatch):
@@ -174,14 +176,3 @@ def test_a_step_of_training_has_a_rate_and_its_forms_differ_in_layout_alone():
         assert value.equal(weights[1][name])
     strides = [{p.stride() for p in module.parameters() if p.dim() == 4 and p.shape[2] > 1} for module in modules]
     assert strides[0] != strides[1]
-
-
-def test_a_peer_that_is_not_installed_is_told(monkeypatch):
-    (model,) = (model for model in end_to_end.MODELS if model.peer == "yolo")
-    monkeypatch.setattr(end_to_end, "find_spec", lambda name: None)
-    alone = end_to_end.present(model)
-    assert alone.peer is None
-    assert alone.note.endswith("the network alone: not installed")
-    monkeypatch.setattr(end_to_end, "find_spec", lambda name: name)
-    assert end_to_end.present(model) is model
-    assert {model.peer for model in end_to_end.MODELS} - {None} <= set(end_to_end.PEERS)
