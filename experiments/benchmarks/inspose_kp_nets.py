@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import accumulate
 from statistics import median
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.profiler import profile
 
 from datamodules.host_memory import keep_freed_memory
 from experiments.benchmarks.measuring import Line, Setting
@@ -76,17 +78,42 @@ def sample(instances: int, height: int, width: int) -> tuple[Tensor, Tensor, Ten
     )
 
 
+def peak_memory(run: Callable[[], object]) -> int:
+    """Most bytes that PyTorch held at a time for what ``run`` made."""
+    with profile(profile_memory=True) as profiled:
+        run()
+    assert profiled.profiler is not None
+    events = profiled.profiler.kineto_results.events()
+    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    return max(accumulate(change for _, change in changes))
+
+
 @torch.no_grad()
-def lines(setting: Setting, height: int = 100, width: int = 168) -> list[Line]:
-    """One line per number of people."""
+def lines(setting: Setting, counts: tuple[int, ...] = (10, 64, 256), height: int = 100, width: int = 168) -> list[Line]:
+    """Two lines per number of people: time, and the most memory held at a time, the maps included."""
     keep_freed_memory()  # else new pages for maps of 73 MB take longer than any form of the product
     found = []
-    for count in (10, 64, 200, 500) if setting.full else (64,):
+    for count in (*counts, 500) if setting.full else counts:
         arguments = [tensor.to(setting.device) for tensor in sample(count, height, width)]
-        times = setting.race({name: partial(form, *arguments) for name, form in FORMS.items()}, repeats=3)
-        loop_ms, grouped_ms, ours_ms = times.values()
+        runs = {name: partial(form, *arguments) for name, form in FORMS.items()}
+        times, peaks = setting.race(runs, repeats=3), [peak_memory(run) / 1e6 for run in runs.values()]
+        (loop_ms, grouped_ms, ours_ms), (loop_mb, grouped_mb, ours_mb) = times.values(), peaks
+        maps = count * SHAPE.num_keypoints * height * width * 4 / 1e6
         note = "naive: a loop over people; peer: one grouped convolution (CondInst)"
-        found.append(Line(f"KP-Nets, {count} people", ours_ms, loop_ms, grouped_ms, asked=2.0, note=note))
+        memory = "the most held at a time; columns as above; limit: the maps that come out"
+        found += [
+            Line(f"KP-Nets, {count} people", ours_ms, loop_ms, grouped_ms, asked=2.0, note=note),
+            Line(
+                f"KP-Nets, {count} people, memory",
+                ours_mb,
+                loop_mb,
+                grouped_mb,
+                maps,
+                unit="MB",
+                asked=2.0,
+                note=memory,
+            ),
+        ]
     return found
 
 

@@ -19,6 +19,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
+from datamodules.host_memory import keep_freed_memory
 from experiments.benchmarks.measuring import Line, Setting
 from lightning_modules.ssn.translation import translate
 
@@ -126,42 +127,64 @@ def measure(form: Form | None, maps: Tensor, shift_channels: int, repeats: int, 
     return min(times), sum(kept.values())
 
 
+CHOSEN = ("rows copied (ours)", "grid per channel", "deform_conv2d", "none")
+"""Columns of a line, in its order: ours, naive, peer, limit."""
+
+
+def shift_line(setting: Setting, maps: Tensor) -> Line:
+    """The shift of ``maps`` by itself, forward and backward."""
+    offsets = (torch.randn(maps.shape[1], 2, generator=torch.Generator().manual_seed(0)) * 4).to(maps.device)
+    offsets.requires_grad_()
+    gradient = torch.ones_like(maps)
+
+    def step(form: Form) -> None:
+        torch.autograd.grad(form(maps, offsets), (maps, offsets), gradient, allow_unused=True)
+
+    forms: dict[str, Form] = {name: FORMS[name] or _copy for name in CHOSEN}
+    times = setting.race({name: partial(step, form) for name, form in forms.items()}, repeats=5)
+    note = (
+        "the shift alone; naive: grid_sample with the channels as its batch; peer: deform_conv2d of equal window "
+        "positions, 1×1 a channel; limit: one copy each way"
+    )
+    ours, naive, peer, limit = (times[name] for name in CHOSEN)
+    return Line("SSN shift, forward + backward", ours, naive, peer, limit, asked=1.5, note=note)
+
+
+def _copy(maps: Tensor, offsets: Tensor) -> Tensor:
+    return maps.clone()
+
+
 def lines(
     setting: Setting, batch: int = 2, channels: int = 256, shift_channels: int = 512, side: int = 64
 ) -> list[Line]:
-    """The module's forward and backward pass, and the bytes kept between them."""
+    """The shift's forward and backward pass, those of a module around it, and the bytes the module keeps between."""
+    keep_freed_memory()  # else new pages for 13 MB take as long as to fill them, in some rounds and not in others
     maps = torch.rand(batch, channels, side, side * 3 // 4, device=setting.device, requires_grad=True)
-    chosen = ("none", "rows copied (ours)", "grid per channel", "deform_conv2d")
-    modules = {name: Module(FORMS[name], channels, shift_channels).to(setting.device) for name in chosen}
+    modules = {name: Module(FORMS[name], channels, shift_channels).to(setting.device) for name in CHOSEN}
 
     def step(module: Module) -> None:
         with setting.autocast():
             loss = module(maps).float().square().mean()
         loss.backward()
 
+    reduced = torch.rand(batch, shift_channels, *maps.shape[2:], device=setting.device, requires_grad=True)
+    alone = shift_line(setting, reduced)
     times = setting.race({name: partial(step, module) for name, module in modules.items()}, repeats=3)
-    none, ours, grid, windows = (times[name] for name in chosen)
     kept = {
         name: measure(FORMS[name], maps.detach()[:1].cpu().requires_grad_(), shift_channels, 1, False)[1] / 1e6
-        for name in chosen
+        for name in CHOSEN
     }
+    (ours, naive, peer, limit), (little, much, theirs, least) = ([of[each] for each in CHOSEN] for of in (times, kept))
     note = (
-        "naive: grid_sample with the channels as its batch; peer: deform_conv2d of equal window positions, 1×1 a "
-        "channel; limit: the module without any shift"
+        "columns as above, with three 1×1 convolutions, attention and norm around; limit: the module without any "
+        f"shift, so no shift gains more than {naive / limit:.2f}×"
     )
     memory = "kept for the backward pass, fp32, one picture; columns as above"
+    name = "SSN feature shifting module"
     return [
-        Line("SSN shift, forward + backward", ours, grid, windows, none, asked=1.5, note=note),
-        Line(
-            "SSN shift, memory",
-            kept[chosen[1]],
-            kept[chosen[2]],
-            kept[chosen[3]],
-            limit=kept[chosen[0]],
-            unit="MB",
-            asked=1.0,
-            note=memory,
-        ),
+        alone,
+        Line(f"{name}, forward + backward", ours, naive, peer, limit, asked=1.0, note=note),
+        Line(f"{name}, memory", little, much, theirs, least, unit="MB", asked=1.0, note=memory),
     ]
 
 

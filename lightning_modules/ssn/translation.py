@@ -1,19 +1,24 @@
 """Differentiable translation of every channel by its own fractional offset (Eq. 1), zeros moving in.
 
 Forward, a channel is cut out of its plane one integer step away, one cell larger than itself, by copying rows: in the
-flat memory of all maps, a row moved by an integer is a row that starts elsewhere. Two linear interpolations follow.
-Backward is the same operation by the opposite offset, so nothing is scattered and results do not depend on the order
-of threads; what the offsets need are four dot products per channel. Only the input is kept.
+flat memory of rows with zeros between them, a row moved by an integer is a row that starts elsewhere. Two linear
+interpolations follow. Backward is the same operation by the opposite offset, so nothing is scattered and results do
+not depend on the order of threads; what the offsets need are four dot products per channel. Only the input is kept.
+
+On a CPU a few channels at a time go through all of it, so that what lies between stays in the cores' caches.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.grad import conv2d_weight
+
+_CELLS_IN_CACHE = 100_000
+"""Of maps that a CPU's core moves at a time, 0.4 MB in fp32: fewer cost more in calls than they save in memory."""
 
 
 def translate(maps: Tensor, offsets: Tensor) -> Tensor:
@@ -33,59 +38,83 @@ class _Translation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, offsets: Tensor) -> Tensor:
         ctx.save_for_backward(maps, offsets)
-        whole, fraction = _split(-offsets)
-        return _interpolate(_cut(maps, whole), fraction)
+        whole, fraction = _split(-offsets, len(maps))
+        planes = maps.flatten(0, 1)
+        moved = planes.new_empty(planes.shape)
+        for part, corners in _cut(planes, whole):
+            _interpolate(corners, fraction[part], moved[part])
+        return moved.view(maps.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
         maps, offsets = ctx.saved_tensors
-        whole, fraction = _split(offsets)  # the adjoint of a translation is the opposite one
-        corners = _cut(gradient, whole)
-        wanted = ctx.needs_input_grad[1]
-        return _interpolate(corners, fraction), _offset_gradient(maps, corners, fraction) if wanted else None
+        whole, fraction = _split(offsets, len(maps))  # the adjoint of a translation is the opposite one
+        planes, others = gradient.flatten(0, 1), maps.flatten(0, 1)
+        moved = planes.new_empty(planes.shape)
+        exact = torch.promote_types(maps.dtype, torch.float32)
+        dots = planes.new_zeros(len(planes), 2, 2, dtype=exact) if ctx.needs_input_grad[1] else None
+        for part, corners in _cut(planes, whole):
+            _interpolate(corners, fraction[part], moved[part])
+            if dots is not None:
+                _dot(others[part], corners, dots[part])
+        by_offset = None if dots is None else _offset_gradient(dots.view(*maps.shape[:2], 2, 2), offsets)
+        return moved.view(maps.shape), by_offset
 
 
-def _split(offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """Integer (i64) and fractional (f32, in [0, 1)) parts."""
+def _split(offsets: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """[K, 2] -> integer (i64) and fractional (in [0, 1)) parts [B · K, 2]."""
     whole = offsets.floor()
-    return whole.long(), offsets - whole
+    return whole.long().repeat(batch, 1), (offsets - whole).repeat(batch, 1)
 
 
-def _cut(maps: Tensor, whole: Tensor) -> Tensor:
-    """[B, K, H + 1, W + 1]: cell (i, j) of channel k is ``maps[:, k, i + whole[k, 1], j + whole[k, 0]]``, or zero."""
-    batch, channels, height, width = maps.shape
-    column, row = whole[:, :1], whole[:, 1:]
-    rows = torch.arange(height + 1, device=maps.device) + row
-    columns = torch.arange(width + 1, device=maps.device) + column
-    margin = maps.new_zeros(width + 1)
-    flat = torch.cat((margin, maps.reshape(-1), margin))
-    plane = torch.arange(batch * channels, device=maps.device).view(batch, channels, 1)
-    start = (plane * height + rows) * width + column.clamp(-width - 1, width) + width + 1
-    start = torch.where((rows >= 0) & (rows < height), start, 0)  # the margin is a row of zeros
-    windows = flat.as_strided((flat.numel() - width, width + 1), (1, 1))
-    cut = windows.index_select(0, start.flatten()).view(batch, channels, height + 1, width + 1)
-    inside = (columns >= 0) & (columns < width)  # a row that starts elsewhere runs into its neighbours
-    return cut.mul_(inside.to(maps.dtype)[:, None])
+def _cut(planes: Tensor, whole: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Parts of the planes [N, H, W], and each part's [n, H + 1, W + 1], overwritten by the next part's.
 
-
-def _interpolate(corners: Tensor, fraction: Tensor) -> Tensor:
-    """[B, K, H + 1, W + 1] -> [B, K, H, W], ``fraction`` of the way to the right and lower neighbours."""
-    across, down = fraction.to(corners.dtype)[:, :, None, None].unbind(1)
-    between = torch.lerp(corners[..., :-1, :], corners[..., 1:, :], down)
-    return torch.lerp(between[..., :-1], between[..., 1:], across)
-
-
-def _offset_gradient(maps: Tensor, corners: Tensor, fraction: Tensor) -> Tensor:
-    """[K, 2]: derivative of Σ maps · interpolate(corners, fraction) in ``fraction``.
-
-    The dot products of the maps with the four corners are the weight gradient of a 2×2 depthwise convolution. They
-    are nearly equal and subtracted from each other: fp32 at least.
+    Its cell (i, j) of plane p is ``planes[p, i + whole[p, 1], j + whole[p, 0]]``, or zero.
     """
-    channels = maps.shape[1]
-    accumulate = torch.promote_types(maps.dtype, torch.float32)
-    dots = conv2d_weight(corners.to(accumulate), (channels, 1, 2, 2), maps.to(accumulate), groups=channels)[:, 0]
-    across, down = fraction.unbind(1)
-    along_x = torch.lerp(dots[:, 0, 1] - dots[:, 0, 0], dots[:, 1, 1] - dots[:, 1, 0], down.to(accumulate))
-    along_y = torch.lerp(dots[:, 1, 0] - dots[:, 0, 0], dots[:, 1, 1] - dots[:, 0, 1], across.to(accumulate))
-    return torch.stack((along_x, along_y), 1).to(fraction.dtype)
+    count, height, width = planes.shape
+    size = max(1, count)
+    if planes.device.type == "cpu" and not torch.compiler.is_compiling():  # a compiler makes its own parts
+        size = min(size, max(1, int(_CELLS_IN_CACHE * torch.get_num_threads()) // (height * width)))
+    padded = planes.new_zeros(size * height + 1, 2 * width + 1)  # more zeros than a row has cells; the last row is zero
+    place, windows = padded[:-1, width + 1 :].view(size, height, width), padded.flatten().unfold(0, width + 1, 1)
+    rows = torch.arange(height + 1, device=planes.device) + whole[:, 1:]
+    line = torch.arange(count, device=planes.device)[:, None] % size * height + rows
+    start = line * (2 * width + 1) + width + 1 + whole[:, :1].clamp(-width - 1, width)
+    start = torch.where((rows >= 0) & (rows < height), start, windows.shape[0] - width - 1)
+    corners = planes.new_empty(size * (height + 1), width + 1)
+    for first in range(0, count, size):
+        part = slice(first, min(first + size, count))
+        length = part.stop - first
+        place[:length] = planes[part]
+        cut = corners[: length * (height + 1)]
+        torch.index_select(windows, 0, start[part].flatten(), out=cut)
+        yield part, cut.view(length, height + 1, width + 1)
+
+
+def _interpolate(corners: Tensor, fraction: Tensor, out: Tensor) -> None:
+    """[n, H + 1, W + 1] -> [n, H, W], ``fraction`` of the way to the right and lower neighbours."""
+    across, down = fraction.to(corners.dtype)[:, :, None, None].unbind(1)
+    rows = torch.lerp(corners[..., :-1], corners[..., 1:], across)
+    torch.lerp(rows[:, :-1], rows[:, 1:], down, out=out)
+
+
+def _dot(planes: Tensor, corners: Tensor, out: Tensor) -> None:
+    """Dot products [n, 2, 2] of planes [n, H, W] with upper and lower, left and right corners.
+
+    They are nearly equal and will be subtracted from each other: fp32 at least.
+    """
+    planes, corners = planes.to(out.dtype), corners.to(out.dtype)
+    for down, rows in enumerate((corners[:, :-1], corners[:, 1:])):
+        for right, neighbours in enumerate((rows[..., :-1], rows[..., 1:])):
+            out[:, down, right] = (planes * neighbours).sum((1, 2))
+
+
+def _offset_gradient(dots: Tensor, offsets: Tensor) -> Tensor:
+    """[K, 2]: derivative of Σ maps · interpolate(corners, fraction) in ``fraction``, of dot products [B, K, 2, 2]."""
+    dots = dots.sum(0)
+    across, down = (offsets - offsets.floor()).to(dots.dtype).unbind(1)
+    along_x = torch.lerp(dots[:, 0, 1] - dots[:, 0, 0], dots[:, 1, 1] - dots[:, 1, 0], down)
+    along_y = torch.lerp(dots[:, 1, 0] - dots[:, 0, 0], dots[:, 1, 1] - dots[:, 0, 1], across)
+    return torch.stack((along_x, along_y), 1).to(offsets.dtype)

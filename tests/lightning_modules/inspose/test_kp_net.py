@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lightning_modules.inspose import kp_net
 from lightning_modules.inspose.kp_net import KPNetShape, apply_kp_nets, resample, split_parameters
 
 
@@ -57,6 +58,25 @@ def test_gradients_reach_features_and_parameters() -> None:
     features.grad = parameters.grad = None
     by_loop(features, parameters, where, scales, shape).square().sum().backward()
     torch.testing.assert_close(found, (features.grad, parameters.grad), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("cells", [1, 45, 1000])
+def test_parts_of_the_instances_give_the_same(depth: int, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(10)
+    shape = KPNetShape(8, depth, 17)
+    features, where = torch.randn(2, 8, 4, 5), torch.rand(2, 5, 2) * 40
+    parameters = torch.randn(2, 5, shape.num_parameters)
+    scales = torch.full((2, 5), 64.0)
+    learning = parameters.clone().requires_grad_()
+    at_once = apply_kp_nets(features, learning, where, scales, shape)  # a backward pass may come: no parts
+    assert at_once.requires_grad
+    monkeypatch.setattr(kp_net, "_CELLS_IN_CACHE", cells)
+    found = apply_kp_nets(features, parameters, where, scales, shape)
+    torch.testing.assert_close(found, at_once.detach())
+    with torch.no_grad():
+        assert torch.equal(apply_kp_nets(features, learning, where, scales, shape), found)
+    assert apply_kp_nets(features, parameters[:, :0], where[:, :0], scales[:, :0], shape).shape == (2, 0, 17, 4, 5)
 
 
 def test_autocast_does_not_blur_the_coordinates() -> None:

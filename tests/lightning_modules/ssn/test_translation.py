@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lightning_modules.ssn import translation
 from lightning_modules.ssn.translation import translate
 
 
@@ -89,6 +90,34 @@ def test_transposed_input_and_a_batch_of_one():
     columns_first = maps.contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(translate(columns_first, offsets), translate(maps, offsets))
     torch.testing.assert_close(translate(maps[1:], offsets), translate(maps, offsets)[1:])
+    torch.testing.assert_close(translate(columns_first[1:], offsets), translate(maps[1:], offsets))
+    assert translate(maps[:0], offsets).shape == (0, 7, 6, 5)
+
+
+@pytest.mark.parametrize("cells", [1, 100, 390])
+def test_channels_may_go_through_in_parts(cells, monkeypatch):
+    maps, offsets = example(torch.float32)
+    weights = torch.arange(maps.numel(), dtype=torch.float32).view_as(maps).sin()
+
+    def moved_and_gradients():
+        inputs = maps.clone().requires_grad_(), offsets.clone().requires_grad_()
+        moved = translate(*inputs)
+        return moved, *torch.autograd.grad((moved * weights).sum(), inputs)
+
+    at_once = moved_and_gradients()
+    monkeypatch.setattr(translation, "_CELLS_IN_CACHE", cells / torch.get_num_threads())
+    parts = len(list(translation._cut(maps.flatten(0, 1), torch.zeros(14, 2, dtype=torch.int64))))
+    assert parts == {1: 14, 100: 5, 390: 2}[cells]  # 30 cells a channel
+    assert all(torch.equal(*pair) for pair in zip(moved_and_gradients(), at_once, strict=True))
+
+
+def test_the_maps_alone_may_want_a_gradient():
+    maps, offsets = example()
+    expected, _ = torch.autograd.grad(
+        sampled(maps.requires_grad_(), offsets.requires_grad_()).square().sum(), (maps, offsets)
+    )
+    (found,) = torch.autograd.grad(translate(maps, offsets.detach()).square().sum(), (maps,))
+    torch.testing.assert_close(found, expected)
 
 
 def test_keeps_only_its_inputs_for_the_backward_pass():
