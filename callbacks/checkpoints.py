@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ MONITOR = "val/AP"
 class Checkpoints(Checkpoint):
     """Keeps the best and the last state of a run.
 
-    ``best.ckpt`` is written after an evaluation whose ``MONITOR`` is above all earlier ones. ``last.ckpt`` is written
+    ``best.ckpt`` is written after an evaluation whose ``MONITOR`` is above all earlier ones; the end of a training that
+    ends between two evaluations is offered by ``offer_last``. ``last.ckpt`` is written
     after every epoch, after every evaluation within an epoch, and every ``every_steps`` optimizer steps; the one before
     stays as ``previous.ckpt``, in case the newest is damaged. Files appear whole or not at all.
 
@@ -31,6 +33,8 @@ class Checkpoints(Checkpoint):
         self.every_steps = every_steps
         self.best_score: float | None = None
         self.best_step: int | None = None
+        self.evaluated_step: int | None = None
+        """Of the last evaluation in training."""
 
     @property
     def best(self) -> Path:
@@ -45,11 +49,12 @@ class Checkpoints(Checkpoint):
         return self.directory / "previous.ckpt"
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_score": self.best_score, "best_step": self.best_step}
+        return {"best_score": self.best_score, "best_step": self.best_step, "evaluated_step": self.evaluated_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_score = state_dict["best_score"]
         self.best_step = state_dict["best_step"]
+        self.evaluated_step = state_dict.get("evaluated_step")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -61,15 +66,33 @@ class Checkpoints(Checkpoint):
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         score = trainer.callback_metrics.get(MONITOR)
-        value = math.nan if score is None else float(score)
-        if value > (-math.inf if self.best_score is None else self.best_score):
-            self.best_score, self.best_step = value, trainer.global_step
+        self.evaluated_step = trainer.global_step
+        if self._is_best(math.nan if score is None else float(score), trainer):
             self._save(trainer, self.best)
         if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self.save_last(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.save_last(trainer)
+
+    def offer_last(self, trainer: pl.Trainer, score: float) -> bool:
+        """Make ``last.ckpt``, of this step, the best one too if ``score`` is above all before. Every rank must call it.
+
+        Returns:
+            Whether it is.
+        """
+        is_best = self._is_best(score, trainer)
+        if is_best and trainer.is_global_zero:
+            draft = self.best.with_suffix(".part")
+            shutil.copyfile(self.last, draft)
+            os.replace(draft, self.best)
+        return is_best
+
+    def _is_best(self, score: float, trainer: pl.Trainer) -> bool:
+        is_best = score > (-math.inf if self.best_score is None else self.best_score)
+        if is_best:
+            self.best_score, self.best_step = score, trainer.global_step
+        return is_best
 
     def save_last(self, trainer: pl.Trainer) -> None:
         """Write ``last.ckpt`` now. Every rank must call it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -179,8 +181,14 @@ def _check(config: RunConfig) -> None:
 
     rules = (
         ("seed", 0 <= config.seed < 2**32, "must lie in [0, 2**32)"),
-        ("optimizer.lr", optimizer.lr > 0, "must be positive"),
+        ("optimizer.lr", 0 < optimizer.lr < math.inf, "must be positive"),
         ("optimizer.reference_batch", optimizer.reference_batch >= 1, "must be at least 1"),
+        ("optimizer.momentum", optimizer.momentum >= 0, "must not be negative"),
+        ("optimizer.weight_decay", optimizer.weight_decay >= 0, "must not be negative"),
+        ("optimizer.gamma", optimizer.gamma > 0, "must be positive"),
+        ("optimizer.warmup_steps", optimizer.warmup_steps >= 0, "must not be negative"),
+        ("optimizer.clip_norm", optimizer.clip_norm is None or optimizer.clip_norm > 0, "must be positive, or null"),
+        ("trainer.devices", _are_devices(trainer.devices), 'must be a number from 1, auto, or indices such as "0,2"'),
         ("trainer.num_nodes", trainer.num_nodes >= 1, "must be at least 1"),
         ("trainer.max_epochs", trainer.max_epochs >= 1, "must be at least 1"),
         ("trainer.max_steps", trainer.max_steps >= 1 or trainer.max_steps == -1, "must be positive, or -1"),
@@ -208,6 +216,12 @@ def _check(config: RunConfig) -> None:
 
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+
+
+def _are_devices(devices: int | str) -> bool:
+    if isinstance(devices, int):
+        return devices >= 1 or devices == -1
+    return re.fullmatch(r"auto|-1|\d+(,\d+)*,?", devices) is not None
 
 
 def _is_folder_name(name: str) -> bool:

@@ -54,6 +54,7 @@ class TrainerConfig:
     accumulate: Optional[int] = None
     """Batches per optimizer step; null reaches ``optimizer.reference_batch`` as nearly as the devices allow."""
     val_every_epochs: int = 1
+    """The end of the training is evaluated besides."""
     val_every_steps: Optional[int] = None
     """Evaluate also within an epoch, after every so many batches."""
     checkpoint_every_steps: Optional[int] = 1000

@@ -24,10 +24,13 @@ from callbacks.rank_watch import RankWatch
 from callbacks.run_record import RunRecord, draw_curves
 from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
 from callbacks.weight_average import average_weights
+from datamodules.annotation_file import read_bytes
 from datamodules.coco import CocoDataModule
+from datamodules.config import View
+from datamodules.selection import annotation_file
 from datamodules.skeleton import Skeleton, load_skeleton
 from experiments.checkpoint import checkpoint_damage
-from experiments.config import OnNan, RunConfig, to_plain
+from experiments.config import ConfigError, OnNan, RunConfig, to_plain
 from experiments.evaluation.protocol import protocol_name
 from experiments.training.batch_plan import BatchPlan, describe, plan_batches
 from experiments.training.run_directory import RunDirectory
@@ -74,6 +77,7 @@ class Session:
         pl.seed_everything(config.seed, workers=True, verbose=False)
         self.skeleton = load_skeleton(config.data.skeleton)
         self.data = CocoDataModule(config.data, self.skeleton, config.seed)
+        refuse_missing_files(self.data)
         self.trainer = build_trainer(config, directory.path)
         self.plan = plan_batches(
             devices=self.trainer.world_size,
@@ -98,7 +102,15 @@ class Session:
     def fit(self, *, resume: bool) -> None:
         """Train, from the newest sound checkpoint if ``resume``."""
         checkpoint = self._checkpoint() if resume else None
-        self.trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
+        try:
+            self.trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
+        except ValueError as error:
+            if "`val_check_interval`" not in str(error):
+                raise
+            raise ConfigError(
+                f"trainer.val_every_steps={self.config.trainer.val_every_steps}: an epoch has only "
+                f"{self.trainer.num_training_batches} batches; take at most as many, or null"
+            ) from error
 
     @property
     def has_trained(self) -> bool:
@@ -108,10 +120,12 @@ class Session:
         """Evaluate the best checkpoint and write what a run leaves behind."""
         self.callbacks.interruption.watch()
         facts = self.callbacks.record.facts(self.trainer, self.module)
+        loggers, self.trainer.loggers = self.trainer.loggers, []
+        is_evaluated = self._evaluate_the_end(loggers)
         best = self.callbacks.checkpoints.best
         best = Path(self.trainer.strategy.broadcast(str(best if best.exists() else self.callbacks.checkpoints.last)))
-        loggers, self.trainer.loggers = self.trainer.loggers, []
-        self.trainer.validate(self.module, datamodule=self.data, ckpt_path=best, weights_only=True, verbose=False)
+        if not is_evaluated:
+            self._evaluate(best)
         figures = self.callbacks.evaluation.figures
         protocol = protocol_name(self.config, self.callbacks.evaluation.num_images)
         if not self.trainer.is_global_zero:
@@ -129,6 +143,22 @@ class Session:
         self._close(loggers, {f"best/{name}": figure for name, figure in figures.items()}, exit_code=0)
         self._let_go()
         return Outcome(figures, protocol, result_file, self.callbacks.pictures.last_file)
+
+    def _evaluate_the_end(self, loggers: list[Logger]) -> bool:
+        """Where the schedule ends between two evaluations, its last weights may be the best; True if they are."""
+        checkpoints, step = self.callbacks.checkpoints, self.trainer.global_step
+        if checkpoints.evaluated_step == step:
+            return False
+        self._evaluate(Path(self.trainer.strategy.broadcast(str(checkpoints.last))))
+        figures = self.callbacks.evaluation.figures
+        self.say(f"the end, step {step}, evaluated: AP {100 * figures['AP']:.1f}")
+        for logger in loggers:
+            logger.log_metrics({f"val/{name}": figure for name, figure in figures.items()}, step - 1)
+            logger.save()
+        return checkpoints.offer_last(self.trainer, figures["AP"])
+
+    def _evaluate(self, checkpoint: Path) -> None:
+        self.trainer.validate(self.module, datamodule=self.data, ckpt_path=checkpoint, weights_only=True, verbose=False)
 
     def explain(self, error: Exception) -> str | None:
         """One line on the rank that made a collective fail; None for any other error."""
@@ -196,6 +226,21 @@ class Session:
             )
             loggers += [wandb] if wandb is not None else []
         return loggers
+
+
+def refuse_missing_files(data: CocoDataModule) -> None:
+    """Told at once, not after pretrained weights were fetched.
+
+    Raises:
+        ValueError: there are neither data nor any to stand in for them, or an annotation or detection file is missing.
+    """
+    config, root = data.config, data.root
+    if config.root is not None:
+        for file in (annotation_file(root, split) for split in (config.train_split, config.val_split)):
+            if not file.is_file():
+                read_bytes(file)  # says why not
+    if config.view is View.person and config.detections.file and not Path(config.detections.file).is_file():
+        raise ConfigError(f"{config.detections.file}: no such file; correct data.detections.file")
 
 
 def build_module(config: RunConfig, skeleton: Skeleton, plan: BatchPlan) -> pl.LightningModule:

@@ -71,6 +71,37 @@ def test_a_run_leaves_everything_behind(run: Any, capfd: pytest.CaptureFixture[s
     assert "warning" not in err.lower()
 
 
+@pytest.mark.parametrize(
+    ("settings", "steps", "best"),
+    [
+        (["trainer.val_every_epochs=2"], [6, 9], 9),
+        (["trainer.val_every_epochs=2", "trainer.max_steps=8"], [6, 8], 8),
+        (["trainer.val_every_epochs=4"], [9], 9),
+        (["trainer.val_every_epochs=2", "trainer.ema_decay=0.5"], [6, 9], 9),
+        (
+            ["trainer.val_every_epochs=2", "model.start=0.5", "optimizer.lr=1.2"],
+            [6, 9],
+            6,
+        ),  # further off with every step
+    ],
+)
+def test_the_end_of_a_schedule_is_evaluated_too(
+    run: Any, settings: list[str], steps: list[int], best: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--name", "whole", *settings) == 0
+    result = json.loads((run.runs / "whole" / "result.json").read_text())
+    evaluated = {
+        int(row["step"]): float(row["value"]) for row in metrics(run.runs / "whole") if row["metric"] == "val/AP"
+    }
+    assert list(evaluated) == steps
+    assert result["train"]["best_step"] == best
+    assert result["figures"]["AP"] == pytest.approx(evaluated[best], abs=1e-6) == pytest.approx(max(evaluated.values()))
+    assert result["checkpoint"] == "best.ckpt"
+    stored = torch.load(run.runs / "whole" / "best.ckpt", weights_only=True)
+    assert stored["global_step"] == best
+    assert f"the end, step {steps[-1]}, evaluated: AP {100 * evaluated[steps[-1]]:.1f}" in capsys.readouterr().err
+
+
 def test_names_are_never_used_twice(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--preset", "brief") == run("--preset", "brief") == 0
     first, second = sorted(path.name for path in run.runs.iterdir())
@@ -170,12 +201,12 @@ def test_a_nan_ends_the_run_with_its_name(
     monkeypatch.setenv("TOY_NAN_AT", "7")
     assert run("--name", "nan") == 1
     err = capsys.readouterr().err
-    assert "error: train/offset is nan at step 4" in err
+    assert "error: train/offset is nan at step 5" in err
     assert "Traceback" not in err
     saved = torch.load(run.runs / "nan" / "nan_batch_rank0.pt", weights_only=True)
-    assert saved["step"] == 4
+    assert saved["step"] == 5
     samples, images = (", ".join(map(str, saved["batch"]["meta"][key].tolist())) for key in ("sample_id", "image_id"))
-    assert f"at step 4, samples {samples} (images {images}); the batch is saved in " in err
+    assert f"at step 5, samples {samples} (images {images}); the batch is saved in " in err
     assert all(torch.isfinite(value).all() for value in weights(run.runs / "nan").values())
     assert json.loads((run.runs / "nan" / "run.json").read_text())["state"] == "failed"
 
@@ -209,12 +240,36 @@ def test_mistakes_are_one_line_and_end_before_training(run: Any, capsys: pytest.
         (("trainer.accelerator=gpu", "trainer.devices=99"), "gpu"),
         (("data.skeleton=/nowhere.yaml",), "/nowhere.yaml"),
         (("output.root=/proc/nowhere",), "cannot be written"),
+        (("trainer.val_every_steps=6",), "trainer.val_every_steps=6: an epoch has only 5 batches; take at most as"),
     ):
         assert run(*arguments, "--name", arguments[0][5]) == 2, arguments
         err = capsys.readouterr().err.strip().splitlines()
         assert message.lower() in err[-1].lower()
         assert err[-1].startswith("error: ")
         assert not any("Traceback" in line for line in err)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "data.root=/nowhere",
+            "/nowhere/annotations/person_keypoints_train2017.json: there is no such annotation file",
+        ),
+        ("data.val_split=val2099", "person_keypoints_val2099.json: there is no such annotation file"),
+        ("data.root=null", "data.root is not set"),
+        ("data.detections.file=/nowhere.json", "/nowhere.json: no such file; correct data.detections.file"),
+    ],
+)
+def test_missing_files_are_told_before_the_network_is_built(
+    run: Any, override: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from experiments.training import session
+
+    monkeypatch.setattr(session, "build_module", lambda *_: pytest.fail("pretrained weights may be fetched here"))
+    assert run("--name", "missing", "data.view=person", override) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line
 
 
 @pytest.mark.parametrize("workers", [0, 1])
