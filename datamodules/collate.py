@@ -13,7 +13,7 @@ from datamodules.contracts import Meta, Persons, PoseBatch
 from datamodules.device_warp import UnwarpedBatch, pack, room_for
 from datamodules.geometry import Source
 from datamodules.image_dataset import Sample
-from datamodules.parcel import Parcel, room
+from datamodules.parcel import BOOL, F32, I64, U8, Plan
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Collate:
 
     def __call__(self, samples: list[Sample]) -> PoseBatch:
         hw = self._padded_hw(samples)
-        parcel = Parcel(_room_for(samples, hw, hw))
+        plan = Plan()
+        parcel = plan.parcel(_room_for(plan, samples, hw, hw))
         _fill(parcel.arrays, samples)
         for row, sample in zip(parcel.arrays.images, samples, strict=True):
             _part_colors(cast(NDArray[np.uint8], sample.image), row)
@@ -42,7 +43,8 @@ class Collate:
         """Of samples under ``data.warp=device``."""
         hw = self._padded_hw(samples)
         sources = [cast(Source, sample.image) for sample in samples]
-        parcel = Parcel(UnwarpedBatch(room_for(sources, hw), _room_for(samples, hw, (0, 0))))
+        plan = Plan()
+        parcel = plan.parcel(UnwarpedBatch(room_for(plan, sources, hw), _room_for(plan, samples, hw, (0, 0))))
         _fill(parcel.arrays.batch, samples)
         pack(sources, parcel.arrays.photographs)
         return parcel.sent()
@@ -57,30 +59,30 @@ class Collate:
         return -(-side // self.pad_multiple) * self.pad_multiple
 
 
-def _room_for(samples: list[Sample], hw: tuple[int, int], images_hw: tuple[int, int]) -> Any:
+def _room_for(plan: Plan, samples: list[Sample], hw: tuple[int, int], images_hw: tuple[int, int]) -> Any:
     """``PoseBatch`` of ``Room``s, for inputs of ``hw`` pixels."""
-    count, quarter = len(samples), (-(-hw[0] // 4), -(-hw[1] // 4))
+    room, count, quarter = plan.room, len(samples), (-(-hw[0] // 4), -(-hw[1] // 4))
     people = max(1, *(len(sample.persons.areas) for sample in samples))
     joints = samples[0].persons.visibility.shape[1]
     has_masks = samples[0].instance_masks is not None
     return PoseBatch(
-        images=room(np.uint8, count, 3, *images_hw),
+        images=room(U8, count, 3, *images_hw),
         persons=Persons(
-            keypoints=room(np.float32, count, people, joints, 2),
-            visibility=room(np.uint8, count, people, joints),
-            boxes=room(np.float32, count, people, 4),
-            areas=room(np.float32, count, people),
-            is_real=room(np.bool_, count, people),
+            keypoints=room(F32, count, people, joints, 2),
+            visibility=room(U8, count, people, joints),
+            boxes=room(F32, count, people, 4),
+            areas=room(F32, count, people),
+            is_real=room(BOOL, count, people),
         ),
-        ignore=room(np.bool_, count, *quarter),
-        instance_masks=room(np.bool_, count, people, *quarter) if has_masks else None,
+        ignore=room(BOOL, count, *quarter),
+        instance_masks=room(BOOL, count, people, *quarter) if has_masks else None,
         meta=Meta(
-            sample_id=room(np.int64, count),
-            image_id=room(np.int64, count),
-            original_hw=room(np.int64, count, 2),
-            input_hw=room(np.int64, count, 2),
-            to_original=room(np.float32, count, 2, 3),
-            detection_score=room(np.float32, count),
+            sample_id=room(I64, count),
+            image_id=room(I64, count),
+            original_hw=room(I64, count, 2),
+            input_hw=room(I64, count, 2),
+            to_original=room(F32, count, 2, 3),
+            detection_score=room(F32, count),
         ),
     )
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from datamodules.contracts import PoseBatch
 from datamodules.geometry import Source
-from datamodules.parcel import room
+from datamodules.parcel import BOOL, F32, I64, U8, Plan
 
 _AT_ONCE = 1 << 22
 """Pixels of a batch that are sampled together: bounds the memory beside the images to half a gigabyte."""
@@ -46,15 +45,15 @@ class UnwarpedBatch(NamedTuple):
     """All but the images, which are u8 [B, 3, 0, 0]."""
 
 
-def room_for(sources: list[Source], padded_hw: tuple[int, int]) -> Any:
+def room_for(plan: Plan, sources: list[Source], padded_hw: tuple[int, int]) -> Any:
     """``Photographs`` of ``Room``s for ``sources``, of which images of ``padded_hw`` pixels will be made."""
-    count, pixels = len(sources), sum(source.pixels.size // 3 for source in sources)
+    room, count, pixels = plan.room, len(sources), sum(source.pixels.size // 3 for source in sources)
     return Photographs(
-        pixels=room(np.uint8, pixels, 3),
-        first=room(np.int64, count),
-        hw=room(np.int64, count, 2),
-        to_pixels=room(np.float32, count, 2, 3),
-        is_frame=room(np.bool_, count),
+        pixels=room(U8, pixels, 3),
+        first=room(I64, count),
+        hw=room(I64, count, 2),
+        to_pixels=room(F32, count, 2, 3),
+        is_frame=room(BOOL, count),
         padded_hw=padded_hw,
     )
 

@@ -12,22 +12,11 @@ from torch.utils.data import Dataset
 
 from datamodules.annotations import Annotations
 from datamodules.augmentation import People, Placed, build_pipeline, start, warp_people
-from datamodules.config import DataConfig, IgnoreShape, OnBadImage, WarpPlace
-from datamodules.geometry import (
-    Matrix,
-    Source,
-    compose,
-    corners,
-    covered_cells,
-    covers_frame,
-    invert,
-    map_points,
-    scaling,
-    source_of,
-)
+from datamodules.config import DataConfig, OnBadImage, WarpPlace
+from datamodules.geometry import Matrix, Source, invert, source_of
+from datamodules.ignore_map import ignore_map
 from datamodules.photographs import ImageError, read_photograph
 from datamodules.sampler import Draw
-from datamodules.segments import fill_polygon
 from datamodules.skeleton import Skeleton
 
 _DECODED_AHEAD = 8
@@ -118,11 +107,11 @@ class ImageDataset(Dataset[Sample]):
         """The samples of ``keys``, as one by one. Photographs are decoded a few ahead: decoding drives all else out of
         the processor's caches, and the many small steps of a sample take less than half as long within them.
         """
-        samples: list[Sample] = []
+        drawn: list[Drawn] = []
         for first in range(0, len(keys), _DECODED_AHEAD):
             opened = [self._open(key) for key in keys[first : first + _DECODED_AHEAD]]
-            samples += self._finish([self._draw(each) for each in opened])
-        return samples
+            drawn += [self._draw(each) for each in opened]
+        return self._finish(drawn)
 
     def _open(self, key: int | Draw) -> Opened:
         index, epoch = key if isinstance(key, tuple) else (key, None)
@@ -210,28 +199,14 @@ class ImageDataset(Dataset[Sample]):
         )
 
     def _ignore(self, drawn: Drawn, original_hw: tuple[int, int]) -> NDArray[np.bool_] | None:
-        """Crowds and people without labelled keypoints, by ``config.ignore_shape``, and what no photograph covers.
+        """Of crowds and people without labelled keypoints, by ``config.ignore_shape``, and what no photograph covers.
 
         A person whose keypoints were all cut off is not ignored: that they are not in the input is known.
         """
-        matrix, hw, _ = drawn.placed
-        rows = self.annotations.people(drawn.number)
-        unlabelled = np.flatnonzero(~self.is_labelled[rows])
-        is_covered = covers_frame(matrix, original_hw, hw)
-        if is_covered and not len(unlabelled):
-            return None
-        quarter = _quarter(hw)
-        if is_covered:
-            ignore = np.zeros(quarter, dtype=bool)
-        else:
-            ignore = ~covered_cells(compose(matrix, scaling(0.25, 0.25)), original_hw, quarter)
-        segments = self.annotations.segments
-        for row in (unlabelled + rows.start).tolist():
-            if self.config.ignore_shape is IgnoreShape.mask and segments.has(row):
-                ignore |= segments.draw(row, original_hw, matrix, quarter)
-            else:
-                _fill_box(ignore, self.annotations.boxes[row], matrix)
-        return ignore
+        people = self.annotations.people(drawn.number)
+        rows = np.flatnonzero(~self.is_labelled[people]) + people.start
+        shape = self.config.ignore_shape
+        return ignore_map(self.annotations, rows, shape, drawn.placed.matrix, original_hw, drawn.placed.hw)
 
     def _masks(
         self, rows: NDArray[np.int64], matrix: Matrix, original_hw: tuple[int, int], hw: tuple[int, int]
@@ -257,7 +232,3 @@ PRESENTED: dict[WarpPlace, Callable[[NDArray[np.uint8], Matrix, tuple[int, int]]
 
 def _quarter(hw: tuple[int, int]) -> tuple[int, int]:
     return -(-hw[0] // 4), -(-hw[1] // 4)
-
-
-def _fill_box(canvas: NDArray[np.bool_], box: NDArray, matrix: Matrix) -> None:
-    fill_polygon(canvas, map_points(matrix, corners(box[None]))[0] / 4.0)

@@ -7,17 +7,17 @@ a batch has some fifteen, most of them of a few bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from itertools import accumulate
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from datamodules.host_memory import empty_for_trainer
+
+U8, I64, F32, BOOL = (np.dtype(name) for name in ("uint8", "int64", "float32", "bool"))
 
 _ALIGNED = 64
 """Arrays begin at multiples of so many bytes."""
@@ -26,18 +26,26 @@ _ALIGNED = 64
 class Room(NamedTuple):
     """A place for an array."""
 
+    start: int
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
-    @property
-    def size(self) -> int:
-        """Bytes, up to where the next may begin."""
-        return -(-math.prod(self.shape) * self.dtype.itemsize // _ALIGNED) * _ALIGNED
 
+class Plan:
+    """Where arrays will lie in one memory of ``size`` bytes."""
 
-def room(dtype: DTypeLike, *shape: int) -> Any:
-    """A ``Room``, of any type for the type checker: it stands where a tensor will be."""
-    return Room(np.dtype(dtype), shape)
+    def __init__(self) -> None:
+        self.size = 0
+
+    def room(self, dtype: np.dtype[Any], *shape: int) -> Any:
+        """A ``Room``; any type for the type checker, as it stands where a tensor will be."""
+        start = self.size
+        self.size += -(-math.prod(shape) * dtype.itemsize // _ALIGNED) * _ALIGNED
+        return Room(start, dtype, shape)
+
+    def parcel(self, rooms: Any) -> Parcel:
+        """Of the rooms given out, in the tree ``rooms``; in memory for the trainer, of which nothing is set."""
+        return Parcel(rooms, empty_for_trainer((self.size,), dtype=torch.uint8))
 
 
 class Parcel:
@@ -47,24 +55,20 @@ class Parcel:
 
     Args:
         rooms: the tree, with a ``Room`` for each array; what else it holds stays as it is.
-        memory: u8; None makes it, unset, for the trainer.
+        memory: u8, as large as the rooms' plan says; nothing of it need be set.
     """
 
     arrays: Any
     """The tree, to be filled."""
 
-    def __init__(self, rooms: Any, memory: Tensor | None = None) -> None:
-        leaves = list(_leaves(rooms))
-        starts = [0, *accumulate(room.size for room in leaves)]
-        self.rooms = rooms
-        self.memory = empty_for_trainer((starts[-1],), dtype=torch.uint8) if memory is None else memory
-        data = self.memory.numpy()
-        made = (np.ndarray(room.shape, room.dtype, data, start) for room, start in zip(leaves, starts, strict=False))
-        self.arrays = _mapped(lambda room: next(made), rooms)
+    def __init__(self, rooms: Any, memory: Tensor) -> None:
+        self.rooms, self.memory = rooms, memory
+        data = memory.numpy()
+        self.arrays = _mapped(Room, lambda room: np.ndarray(room.shape, room.dtype, data, room.start), rooms)
 
     def tensors(self) -> Any:
         """The tree of tensors on the same memory."""
-        return _mapped(torch.from_numpy, self.arrays)
+        return _mapped(np.ndarray, torch.from_numpy, self.arrays)
 
     def sent(self) -> Any:
         """What a collation returns: in a worker the parcel, else its tensors."""
@@ -78,16 +82,10 @@ def _arrived(rooms: Any, memory: Tensor) -> Any:
     return Parcel(rooms, memory).tensors()
 
 
-def _leaves(tree: Any) -> Iterator[Room]:
-    if isinstance(tree, Room):
-        yield tree
-    elif hasattr(tree, "_fields"):
-        for branch in tree:
-            yield from _leaves(branch)
-
-
-def _mapped(function: Callable[[Any], Any], tree: Any) -> Any:
-    """``tree`` with each ``Room`` or array as ``function`` makes it."""
-    if isinstance(tree, Room | np.ndarray):
+def _mapped(leaf: type, function: Callable[[Any], Any], tree: Any) -> Any:
+    """``tree`` with each ``leaf`` as ``function`` makes it."""
+    if isinstance(tree, leaf):
         return function(tree)
-    return type(tree)(*(_mapped(function, branch) for branch in tree)) if hasattr(tree, "_fields") else tree
+    if hasattr(tree, "_fields"):
+        return type(tree)(*[_mapped(leaf, function, branch) for branch in tree])
+    return tree

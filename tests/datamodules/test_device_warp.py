@@ -6,7 +6,7 @@ from datamodules import geometry as g
 from datamodules.coco import CocoDataModule
 from datamodules.config import AugmentationConfig, DataConfig, OnBadImage, Resize, View, WarpPlace
 from datamodules.device_warp import UnwarpedBatch, pack, room_for, sample, warp_batch
-from datamodules.parcel import Parcel
+from datamodules.parcel import Plan
 from datamodules.skeleton import COCO
 
 FILL = (124, 116, 104)
@@ -28,7 +28,8 @@ def photograph():
 
 def on_device(photograph, matrix, hw, fill=FILL):
     sources = [g.source_of(photograph, matrix, hw)]
-    parcel = Parcel(room_for(sources, hw))
+    plan = Plan()
+    parcel = plan.parcel(room_for(plan, sources, hw))
     pack(sources, parcel.arrays)
     return sample(parcel.tensors(), slice(0, 1), torch.tensor(fill, dtype=torch.float32))[0].numpy()
 

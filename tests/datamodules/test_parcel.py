@@ -1,11 +1,10 @@
 import pickle
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.parcel import Parcel, Room
+from datamodules.parcel import BOOL, I64, U8, Plan
 
 
 class Inner(NamedTuple):
@@ -20,13 +19,10 @@ class Outer(NamedTuple):
     sides: tuple[int, int]
 
 
-ROOMS = Outer(
-    Inner(Room(np.dtype("int64"), (2, 3)), Room(np.dtype("bool"), (5,))), Room(np.dtype("uint8"), (0, 4)), None, (7, 8)
-)
-
-
 def filled(number):
-    parcel = Parcel(ROOMS)
+    plan = Plan()
+    inner = Inner(plan.room(I64, 2, 3), plan.room(BOOL, 5))
+    parcel = plan.parcel(Outer(inner, plan.room(U8, 0, 4), None, (7, 8)))
     parcel.arrays.inner.numbers[:] = [[number, 1, 2], [3, 4, 5]]
     parcel.arrays.inner.flags[:] = [True, False, False, False, True]
     return parcel
