@@ -79,12 +79,13 @@ def keypoint_rcnn(batch: PoseBatch, setting: Setting, min_size: int = 800, max_s
 
 
 def simple_baseline(batch: PoseBatch, setting: Setting) -> Run:
-    """Our own, with its flip test, as Graph-PCNN's first stage is trained."""
-    from experiments.benchmarks.end_to_end import BACKBONE, module_of
+    """Graph-PCNN's first stage, asked as ours are, with its flip test: networks compared, not forms."""
+    from experiments.benchmarks.end_to_end import BACKBONE, module_of, with_format
     from experiments.config import compose
 
     module = module_of(compose("graph_pcnn", None, [BACKBONE, "model.refinement=none"]), setting)
-    return _asked(setting, lambda: module.predict(batch))
+    asked = with_format(batch)
+    return _asked(setting, lambda: module.predict(asked))
 
 
 def yolo(name: str) -> Peer:

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from datamodules.config import RenderedConfig
 from datamodules.contracts import PoseBatch
 from datamodules.synthetic import make_dataset
-from experiments.benchmarks.end_to_end import BACKBONE, batch_of, module_of, with_format
+from experiments.benchmarks.end_to_end import BACKBONE, batch_of, plain_module_of, with_format
 from experiments.benchmarks.measuring import Line, Setting
 from experiments.config import compose
 
@@ -53,7 +53,7 @@ def step(module: Any, batch: PoseBatch, setting: Setting) -> None:
 
 def module_to_train(config: Any, setting: Setting, *, is_plain: bool) -> Any:
     """``is_plain``: as it is built; else with channels last, and compiled where asked for."""
-    module = module_of(config, setting._replace(compile=False))
+    module = plain_module_of(config, setting)
     module.requires_grad_(True).train()
     if is_plain:
         module.network.to(memory_format=torch.contiguous_format)
