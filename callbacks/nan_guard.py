@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from callbacks.step_loss import step_loss
 from datamodules.contracts import PoseBatch
 
 
@@ -61,8 +62,7 @@ class NanGuard(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: PoseBatch, batch_idx: int
     ) -> None:
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        names, values = loss_and_terms(trainer, loss)
+        names, values = loss_and_terms(trainer, step_loss(trainer, outputs))
         host, event = start_copy(values)
         self._pending.append(_Step(self._number, names, host, event, batch))
         while self._pending and (len(self._pending) > self.depth or _has_arrived(self._pending[0].event)):

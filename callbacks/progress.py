@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.text import Text
 
+from callbacks.step_loss import step_loss
+
 BAR_SECONDS = 0.5
 LOG_SECONDS = 30.0
 
@@ -58,8 +60,8 @@ class ProgressLine(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if self._is_due(trainer):
-            loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-            self._show(self._training_line(trainer, batch_idx, float(loss)), *self._steps(trainer))
+            loss = float(step_loss(trainer, outputs))
+            self._show(self._training_line(trainer, loss), *self._steps(trainer))
 
     def on_validation_batch_end(
         self,
@@ -96,7 +98,7 @@ class ProgressLine(pl.Callback):
         total = trainer.estimated_stepping_batches
         return trainer.global_step, int(total) if math.isfinite(total) else 0
 
-    def _training_line(self, trainer: pl.Trainer, batch_idx: int, loss: float) -> str:
+    def _training_line(self, trainer: pl.Trainer, loss: float) -> str:
         step, total = self._steps(trainer)
         rate = (step - self._first_step) / max(time.monotonic() - self._started_at, 1e-9)
         parts = [

@@ -37,7 +37,7 @@ class SlowEvent:
 
 @pytest.fixture
 def trainer() -> Any:
-    return SimpleNamespace(callback_metrics={}, global_step=0, global_rank=0, world_size=1)
+    return SimpleNamespace(callback_metrics={}, global_step=0, global_rank=0, world_size=1, accumulate_grad_batches=1)
 
 
 def step(guard: NanGuard, trainer: Any, number: int, **terms: float) -> None:

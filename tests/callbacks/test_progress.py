@@ -31,6 +31,7 @@ def test_lines_of_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
         current_epoch=0,
         max_epochs=2,
         estimated_stepping_batches=200,
+        accumulate_grad_batches=2,
         num_val_batches=[5],
         sanity_checking=False,
         state=SimpleNamespace(fn="fit"),
@@ -47,7 +48,7 @@ def test_lines_of_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     line.on_validation_batch_end(trainer, module, None, None, 1)
     line.teardown(trainer, module, "fit")
     assert [re.sub(r" {2,}", "  ", text) for text in stream.getvalue().splitlines()] == [
-        "epoch 1/2  step 60/200  loss 0.03333  2.00 steps/s  1:10 left",
+        "epoch 1/2  step 60/200  loss 0.06667  2.00 steps/s  1:10 left",
         "epoch 1/2  step 100  evaluated: AP 43.2",
         "evaluating 2/5",
     ]
