@@ -76,7 +76,7 @@ class Pictures(pl.Callback):
         write_jpeg(self.last_file, sheet)
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
-                logger.log_image("val/pictures", [sheet], step=trainer.global_step)
+                logger.log_image("val/pictures", [sheet], step=max(trainer.global_step - 1, 0))  # as the figures
         self._cells, self._captions = [], []
 
 
