@@ -198,7 +198,7 @@ def test_a_checkpoint_that_holds_code_is_refused(
 def test_a_nan_ends_the_run_with_its_name(
     run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOY_NAN_AT", "7")
+    monkeypatch.setenv("TOY_NAN_AT", "7")  # of five batches an epoch, two a step: the first of step 5
     assert run("--name", "nan") == 1
     err = capsys.readouterr().err
     assert "error: train/offset is nan at step 5" in err
