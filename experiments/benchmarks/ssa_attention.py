@@ -4,7 +4,8 @@
 
 Six encoder layers, d = 192, forward and backward of one image with 136 labelled keypoints (8 people). The naive form
 materialises every layer's L × L weights, as reading them from ``nn.MultiheadAttention`` does. Fused attention keeps
-queries, keys and values instead; with dropout, as in training, there are fused kernels on a GPU alone.
+queries, keys and values instead; with dropout, as in training, a CPU's fused kernel is ours. One layer's attention is
+also measured by itself: what an encoder keeps besides, both forms keep.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional as F
 
 from experiments.benchmarks.measuring import Line, Setting
-from lightning_modules.ssa.attention import Encoder, attention_rows, position_embedding
+from lightning_modules.ssa.attention import Encoder, QueryKey, attention_rows, position_embedding
+from lightning_modules.ssa.dropped_attention import attend
 
 WIDTH, LAYERS, ROWS = 192, 6, 136
 DROPOUT = 0.1
@@ -107,30 +110,82 @@ def _step(run: Callable[[], Tensor]) -> None:
     run().backward()
 
 
-def lines(setting: Setting, side: int = 40) -> list[Line]:
-    """Forward and backward of one picture, and the bytes kept between them, without and with dropout."""
-    torch.manual_seed(0)
+def weights_and_rows(query: Tensor, key: Tensor, value: Tensor, dropout: float, cells: Tensor) -> Tensor:
+    """One layer's attention by its full weights [B, heads, L, L], and the rows asked for."""
+    weights = (query @ key.transpose(2, 3) / query.shape[3] ** 0.5).softmax(3)
+    mixed = F.dropout(weights, dropout) @ value
+    return mixed.square().mean() + weights.mean(1)[:, cells[0]].square().mean()
+
+
+def pytorchs_and_rows(query: Tensor, key: Tensor, value: Tensor, dropout: float, cells: Tensor) -> Tensor:
+    """The same by ``scaled_dot_product_attention``."""
+    mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+    return mixed.square().mean() + attention_rows((QueryKey(query, key),), cells).square().mean()
+
+
+def ours_and_rows(query: Tensor, key: Tensor, value: Tensor, dropout: float, cells: Tensor) -> Tensor:
+    """The same as the encoder has it."""
+    mixed = attend(query, key, value, dropout)
+    return mixed.square().mean() + attention_rows((QueryKey(query, key),), cells).square().mean()
+
+
+def attention_lines(setting: Setting, length: int, dropout: float, name: str) -> list[Line]:
+    """One layer's attention and rows, forward and backward, and the bytes kept between."""
+    inputs = [torch.randn(1, 1, length, WIDTH, device=setting.device, requires_grad=True) for _ in range(3)]
+    cells = torch.randint(0, length, (1, ROWS), device=setting.device)
+    forms: dict[str, Callable[..., Tensor]] = {
+        "ours": ours_and_rows,
+        "full": weights_and_rows,
+        "pytorch": pytorchs_and_rows,
+    }
+    runs = {key: partial(form, *inputs, dropout, cells) for key, form in forms.items()}
+    with setting.autocast():
+        times = setting.race({key: partial(_step, run) for key, run in runs.items()}, repeats=3)
+        kept = {key: kept_for_backward(run, nn.Module()) / 1e6 for key, run in runs.items()}
+    note = "one layer; naive: full weights; peer: scaled_dot_product_attention, on a CPU full weights with dropout"
+    least = 1.0 if setting.is_gpu or not dropout else None
+    return [
+        Line(f"{name}, forward + backward", times["ours"], times["full"], times["pytorch"], asked=least, note=note),
+        Line(
+            f"{name}, memory",
+            kept["ours"],
+            kept["full"],
+            kept["pytorch"],
+            unit="MB",
+            asked=2.0,
+            note="kept for the backward pass, inputs included; columns as above",
+        ),
+    ]
+
+
+def encoder_lines(setting: Setting, side: int, dropout: float, name: str) -> list[Line]:
+    """The encoder's forward and backward pass for one picture, rows of one layer, and the bytes kept between."""
     features = torch.randn(1, WIDTH, side, side, device=setting.device)
     cells = torch.randint(0, side * side, (1, ROWS), device=setting.device)
+    full = FullWeights(dropout).train().to(setting.device)
+    asked = Encoder(LAYERS, WIDTH, 2 * WIDTH, 1, dropout).train().to(setting.device)
+    runs = {"full": partial(naive, full, features, cells), "ours": partial(ours, asked, features, cells)}
+    with setting.autocast():
+        times = setting.race({key: partial(_step, run) for key, run in runs.items()}, repeats=2, budget=5.0)
+        kept = [kept_for_backward(runs["full"], full) / 1e6, kept_for_backward(runs["ours"], asked) / 1e6]
+    note = "six layers; naive: every layer's full weights, as nn.MultiheadAttention gives them"
+    weights = LAYERS * (3 if dropout else 1) * 4 * side**4 / 1e6
+    rest = f"kept for the backward pass; {weights:.0f} MB of naive's are weights, the rest, of projections, norms and "
+    rest += f"feed-forward, is in both: attention gains at most {kept[0] / (kept[0] - weights):.2f}×"
+    return [
+        Line(f"{name}, forward + backward", times["ours"], times["full"], asked=1.0, note=note),
+        Line(f"{name}, memory", kept[1], kept[0], unit="MB", asked=2.0 if dropout else 1.0, note=rest),
+    ]
+
+
+def lines(setting: Setting, side: int = 40) -> list[Line]:
+    """One layer's attention, then six layers, without and with dropout."""
+    torch.manual_seed(0)
     found = []
     for dropout in (0.0, DROPOUT):
-        full = FullWeights(dropout).train().to(setting.device)
-        asked = Encoder(LAYERS, WIDTH, 2 * WIDTH, 1, dropout).train().to(setting.device)
-        runs = {"full": partial(naive, full, features, cells), "ours": partial(ours, asked, features, cells)}
-        with setting.autocast():
-            times = setting.race({name: partial(_step, run) for name, run in runs.items()}, repeats=2, budget=5.0)
-            kept = [kept_for_backward(runs["full"], full) / 1e6, kept_for_backward(runs["ours"], asked) / 1e6]
-        is_fused = setting.is_gpu or not dropout
-        note = "naive: every layer's full weights, as nn.MultiheadAttention gives them"
-        if not is_fused:
-            note += "; a CPU's fused kernel knows no dropout: PyTorch's plain form steps in, which keeps them too"
-        name = f"SSA attention rows, {side * side} tokens, " + (f"dropout {dropout}" if dropout else "no dropout")
-        time_asked, memory_asked = (1.0, 2.0) if is_fused else (None, None)
-        rest = "kept for the backward pass; what feed-forward layers and norms keep is in both"
-        found += [
-            Line(f"{name}, forward + backward", times["ours"], times["full"], asked=time_asked, note=note),
-            Line(f"{name}, memory", kept[1], kept[0], unit="MB", asked=memory_asked, note=rest),
-        ]
+        what = f"{side * side} tokens, " + (f"dropout {dropout}" if dropout else "no dropout")
+        found += attention_lines(setting, side * side, dropout, f"SSA attention, {what}")
+        found += encoder_lines(setting, side, dropout, f"SSA encoder, {what}")
     return found
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_modules.ssa.dropped_attention import attend
+
 
 class QueryKey(NamedTuple):
     """What determines a layer's attention matrix A = softmax(QKᵀ/√d)."""
@@ -100,7 +102,7 @@ class SelfAttention(nn.Module):
         projected = F.linear(tokens + position, weight[: 2 * width], bias[: 2 * width])
         query, key = (_split_heads(part, self.heads) for part in projected.chunk(2, dim=2))
         value = _split_heads(F.linear(tokens, weight[2 * width :], bias[2 * width :]), self.heads)
-        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout if self.training else 0.0)
+        mixed = attend(query, key, value, self.dropout if self.training else 0.0)
         return self.out_proj(mixed.transpose(1, 2).flatten(2)), QueryKey(query, key)
 
 
