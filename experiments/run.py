@@ -82,6 +82,9 @@ def _run(config: RunConfig, options: argparse.Namespace, report: dict[str, Any])
     state, code = "failed", FAILED
     try:
         state, code = _train(config, directory, options, report, is_first=is_first, resume=resume)
+    except KeyboardInterrupt:  # before there is a session
+        state = "interrupted"
+        raise
     finally:
         if is_first:
             with contextlib.suppress(OSError):  # a full disk was told already

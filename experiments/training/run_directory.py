@@ -156,8 +156,15 @@ def _refuse_other_settings(path: Path, config: RunConfig) -> None:
     file = path / "config.yaml"
     if not file.exists():
         return
-    before, now = scientific(to_plain(load_config(file))), scientific(to_plain(config))
-    for key in sorted(before.keys() | now.keys()):
+    refuse_other_settings(path, load_config(file), config)
+
+
+def refuse_other_settings(path: Path, started: RunConfig, config: RunConfig) -> None:
+    """Raises:
+    RunDirectoryError: what lies at ``path`` was made with other settings; names the first.
+    """
+    before, now = scientific(to_plain(started)), scientific(to_plain(config))
+    for key in ("paper", *sorted(before.keys() | now.keys())):
         if before.get(key) != now.get(key):
             raise RunDirectoryError(
                 f"{_shown(path)} was started with {key}={before.get(key)}, not {now.get(key)}; "

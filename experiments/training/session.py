@@ -29,11 +29,11 @@ from datamodules.coco import CocoDataModule
 from datamodules.config import View
 from datamodules.selection import annotation_file
 from datamodules.skeleton import Skeleton, load_skeleton
-from experiments.checkpoint import checkpoint_damage
-from experiments.config import ConfigError, OnNan, RunConfig, to_plain
+from experiments.checkpoint import checkpoint_damage, read_checkpoint
+from experiments.config import ConfigError, OnNan, RunConfig, restore, to_plain
 from experiments.evaluation.protocol import protocol_name
 from experiments.training.batch_plan import BatchPlan, describe, plan_batches
-from experiments.training.run_directory import RunDirectory
+from experiments.training.run_directory import RunDirectory, refuse_other_settings
 from experiments.training.trainer import build_trainer
 from lightning_modules.papers import PAPERS, load
 
@@ -184,11 +184,19 @@ class Session:
                 logger.finalize("success" if exit_code == 0 else "failed")
 
     def _checkpoint(self) -> Path | None:
-        for file in self.directory.checkpoints_to_resume():
+        """Raises:
+        ConfigError: the newest sound one is of another run, or of none.
+        """
+        files = self.directory.checkpoints_to_resume()
+        for file in files:
             if (damage := checkpoint_damage(file)) is None:
+                started = read_checkpoint(file)["run"]["config"]
+                refuse_other_settings(file, restore(started, str(file)), self.config)
                 self.say(f"resuming from {file.name}")
                 return file
-            self.say(f"{file.name} is damaged ({damage}); trying the one before")
+            self.say(f"{file.name} is damaged ({damage})")
+        if files:
+            self.say("no checkpoint is sound: starting anew")
         return None
 
     def _opening_line(self) -> str:

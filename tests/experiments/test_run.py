@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from experiments import config
 from experiments.config import list_papers, list_presets
 
 ROOT = Path(__file__).parents[2]
@@ -174,6 +175,36 @@ def test_a_run_is_resumed_only_as_it_was_and_from_a_sound_checkpoint(
     assert "last.ckpt is damaged" in err
     assert "resuming from previous.ckpt" in err
     assert json.loads((run.runs / "parts" / "result.json").read_text())["train"]["epochs"] == 3
+
+
+@pytest.mark.fault(16, "last.ckpt of another paper or run put into a folder", "refused, exit code 2; the difference")
+def test_a_checkpoint_that_was_put_there_is_resumed_only_by_its_own_run(
+    run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_SIGNAL_AT", "3")
+    assert run("--name", "parts") == 130
+    last, settings = run.runs / "parts" / "last.ckpt", run.runs / "parts" / "config.yaml"
+    settings.unlink()
+    assert run("--name", "parts", "--resume", "optimizer.lr=0.3") == 2
+    assert "last.ckpt was started with optimizer.lr=0.2, not 0.3; resume it as it was" in capsys.readouterr().err
+
+    content = torch.load(last, weights_only=True)
+    settings.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(config, "CONFIGS", ROOT / "experiments" / "configs")
+        content["run"] = {"paper": "ssn", "config": config.to_plain(config.compose("ssn", "smoke"))}
+    torch.save(content, last)
+    assert run("--name", "parts", "--resume") == 2
+    assert "last.ckpt was started with paper=ssn, not toy" in capsys.readouterr().err
+
+    torch.save({"state_dict": {}}, last)
+    assert run("--name", "parts", "--resume") == 2
+    assert "last.ckpt: not a checkpoint that python -m experiments.run wrote" in capsys.readouterr().err
+
+    last.write_bytes(b"")
+    monkeypatch.delenv("TOY_SIGNAL_AT")
+    assert run("--name", "parts", "--resume") == 0
+    assert "no checkpoint is sound: starting anew" in capsys.readouterr().err
 
 
 @pytest.mark.fault(15, "code in last.ckpt", "refused, exit code 2; not run")
