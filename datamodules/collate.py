@@ -44,7 +44,11 @@ class Collate:
         hw = self._padded_hw(samples)
         sources = [cast(Source, sample.image) for sample in samples]
         plan = Plan()
-        parcel = plan.parcel(UnwarpedBatch(room_for(plan, sources, hw), _room_for(plan, samples, hw, (0, 0))))
+        memory = samples[0].memory
+        if any(sample.memory is not memory for sample in samples):
+            memory = None
+        photographs = room_for(plan, sources, hw, memory)
+        parcel = plan.parcel(UnwarpedBatch(photographs, _room_for(plan, samples, hw, (0, 0))))
         _fill(parcel.arrays.batch, samples)
         pack(sources, parcel.arrays.photographs)
         return parcel.sent()

@@ -1,23 +1,29 @@
 """``data.warp=device``: the photographs of a batch in one buffer, and how the device makes its images of them.
 
 Photographs differ in size; padded to the largest they would weigh up to twice what they do, so they travel one after
-the other. Their maps are those of the worker (``geometry.source_of``), and the images agree with the worker's up to
-rounding.
+the other. Where inputs show most of them they are decoded where they will lie, and none is copied. Their maps are those
+of the worker (``geometry.source_of``), and the images agree with the worker's up to rounding.
 """
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.contracts import PoseBatch
 from datamodules.geometry import Source
+from datamodules.host_memory import empty_for_trainer
 from datamodules.parcel import BOOL, F32, I64, U8, Plan
 
 _AT_ONCE = 1 << 22
 """Pixels of a batch that are sampled together: bounds the memory beside the images to half a gigabyte."""
+_DECODED_IN_PLACE = 1 << 20
+"""Pixels of the largest photograph that is handed over whole; COCO's have up to 0.41 million."""
 
 
 class Photographs(NamedTuple):
@@ -27,6 +33,8 @@ class Photographs(NamedTuple):
     """u8 [N, 3], RGB: all photographs, row by row, one after the other."""
     first: Tensor
     """i64 [B], where in ``pixels`` each begins."""
+    stride: Tensor
+    """i64 [B], pixels from one of its rows to the next."""
     hw: Tensor
     """i64 [B, 2], height and width of each, at least 1."""
     to_pixels: Tensor
@@ -45,12 +53,45 @@ class UnwarpedBatch(NamedTuple):
     """All but the images, which are u8 [B, 3, 0, 0]."""
 
 
-def room_for(plan: Plan, sources: list[Source], padded_hw: tuple[int, int]) -> Any:
-    """``Photographs`` of ``Room``s for ``sources``, of which images of ``padded_hw`` pixels will be made."""
-    room, count, pixels = plan.room, len(sources), sum(source.pixels.size // 3 for source in sources)
+def memory_for(sizes: NDArray[np.int64]) -> tuple[Tensor | None, list[NDArray[np.uint8] | None]]:
+    """Memory u8 [N, 3] for photographs of ``sizes`` i64 [B, 2], and the place [H, W, 3] of each in it.
+
+    None where one is so large that the part an input shows had better be copied.
+    """
+    areas = (sizes[:, 0] * sizes[:, 1]).tolist()
+    if max(areas) > _DECODED_IN_PLACE:
+        return None, [None] * len(areas)
+    memory = empty_for_trainer((sum(areas), 3), torch.uint8)
+    starts = accumulate(areas, initial=0)
+    pixels = memory.numpy()
+    return memory, [
+        pixels[start : start + height * width].reshape(height, width, 3)
+        for start, (height, width) in zip(starts, sizes.tolist(), strict=False)
+    ]
+
+
+def put(source: Source, image: NDArray[np.uint8], place: NDArray[np.uint8] | None) -> tuple[Source, bool]:
+    """``source`` of ``image`` with its pixels in ``place``, and whether they are there."""
+    pixels = source.pixels
+    if place is None or pixels.size > place.size:
+        is_part = 2 * pixels.size < image.size  # the rest of the photograph need not be kept
+        return (source._replace(pixels=pixels.copy()) if is_part else source), False
+    if not np.may_share_memory(pixels, place):
+        inside = place.reshape(-1)[: pixels.size].reshape(pixels.shape)
+        inside[:] = pixels
+        source = source._replace(pixels=inside)
+    return source, True
+
+
+def room_for(plan: Plan, sources: list[Source], padded_hw: tuple[int, int], memory: Tensor | None = None) -> Any:
+    """``Photographs`` of ``Room``s for ``sources``, of which images of ``padded_hw`` pixels will be made; their pixels
+    are ``memory`` if they lie in it.
+    """
+    room, count = plan.room, len(sources)
     return Photographs(
-        pixels=room(U8, pixels, 3),
+        pixels=room(U8, sum(source.pixels.size // 3 for source in sources), 3) if memory is None else memory,
         first=room(I64, count),
+        stride=room(I64, count),
         hw=room(I64, count, 2),
         to_pixels=room(F32, count, 2, 3),
         is_frame=room(BOOL, count),
@@ -59,13 +100,19 @@ def room_for(plan: Plan, sources: list[Source], padded_hw: tuple[int, int]) -> A
 
 
 def pack(sources: list[Source], photographs: Any) -> None:
-    """Copy ``sources`` into the arrays of ``photographs``."""
-    start = 0
-    for number, source in enumerate(sources):
-        end = start + source.pixels.size // 3
-        photographs.pixels[start:end].reshape(source.pixels.shape)[:] = source.pixels
-        photographs.first[number] = start
-        start = end
+    """Fill the arrays of ``photographs`` with ``sources``, whose pixels are copied if they do not lie there."""
+    if isinstance(photographs.pixels, Tensor):
+        begin = photographs.pixels.data_ptr()
+        photographs.first[:] = [(source.pixels.ctypes.data - begin) // 3 for source in sources]
+        photographs.stride[:] = [source.pixels.strides[0] // 3 for source in sources]
+    else:
+        start = 0
+        for number, source in enumerate(sources):
+            end = start + source.pixels.size // 3
+            photographs.pixels[start:end].reshape(source.pixels.shape)[:] = source.pixels
+            photographs.first[number] = start
+            photographs.stride[number] = source.pixels.shape[1]
+            start = end
     photographs.hw[:] = [source.pixels.shape[:2] for source in sources]
     photographs.to_pixels[:] = [source.to_pixels for source in sources]
     photographs.is_frame[:] = [source.is_frame for source in sources]
@@ -93,7 +140,8 @@ def sample(photographs: Photographs, part: slice, fill: Tensor) -> Tensor:
     border goes on.
     """
     device = photographs.pixels.device
-    first, matrix = photographs.first[part, None, None], photographs.to_pixels[part, :, :, None, None]
+    first, stride = photographs.first[part, None, None], photographs.stride[part, None, None]
+    matrix = photographs.to_pixels[part, :, :, None, None]
     sides = photographs.hw[part, :, None, None]
     y, x = (torch.arange(side, device=device) + 0.5 for side in photographs.padded_hw)
     is_frame = photographs.is_frame[part, None, None]
@@ -111,7 +159,7 @@ def sample(photographs: Photographs, part: slice, fill: Tensor) -> Tensor:
         i, j = row + below, column + across
         is_pixel = (i >= 0) & (i < sides[:, 0]) & (j >= 0) & (j < sides[:, 1])
         weight = (down if below else 1 - down) * (right if across else 1 - right) * is_pixel
-        at = torch.where(is_pixel, first + i * sides[:, 1] + j, first)  # outside any will do, at no weight
+        at = torch.where(is_pixel, first + i * stride + j, first)  # outside any will do, at no weight
         mixed += photographs.pixels[at] * weight[..., None]
         shown += weight
     mixed += (1 - shown)[..., None] * fill

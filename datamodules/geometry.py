@@ -149,7 +149,7 @@ class Source(NamedTuple):
 def source_of(image: NDArray[np.uint8], matrix: Matrix, hw: tuple[int, int]) -> Source:
     """The first half of ``warp_image``: all but the bilinear sampling of an input of ``hw`` pixels.
 
-    Under half size areas are averaged here. Of what is left, the part that the input shows is cut out.
+    Under half size areas are averaged here. Of what is left it is the part that the input shows, a view.
     """
     kind = _resize_of_frame(matrix, image.shape[:2], hw)
     if kind is None:
@@ -163,10 +163,7 @@ def source_of(image: NDArray[np.uint8], matrix: Matrix, hw: tuple[int, int]) -> 
     x0, y0, x1, y1 = map_boxes(to_image, np.array([[0.0, 0.0, hw[1], hw[0]]]))[0].tolist()
     left, right = _span(x0, x1, image.shape[1])
     top, bottom = _span(y0, y1, image.shape[0])
-    pixels = image[top:bottom, left:right]
-    if 2 * pixels.size < image.size:  # the rest of the photograph need not be kept
-        pixels = pixels.copy()
-    return Source(pixels, compose(to_image, translation(-left, -top)), False)
+    return Source(image[top:bottom, left:right], compose(to_image, translation(-left, -top)), False)
 
 
 def _span(low: float, high: float, length: int) -> tuple[int, int]:

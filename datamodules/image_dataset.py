@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.annotations import Annotations
 from datamodules.augmentation import People, Placed, build_pipeline, start, warp_people
-from datamodules.config import DataConfig, OnBadImage, WarpPlace
+from datamodules.config import DataConfig, OnBadImage, View, WarpPlace
+from datamodules.device_warp import memory_for, put
 from datamodules.geometry import Matrix, Source, invert, source_of
 from datamodules.ignore_map import ignore_map
 from datamodules.photographs import ImageError, read_photograph
@@ -46,6 +48,8 @@ class Sample(NamedTuple):
     instance_masks: NDArray[np.bool_] | None
     """[N, ceil(h / 4), ceil(w / 4)] where the paper asks for it."""
     meta: SampleMeta
+    memory: Tensor | None = None
+    """u8 [N, 3], where the pixels of a ``Source`` lie in that of a batch."""
 
 
 class Opened(NamedTuple):
@@ -58,6 +62,8 @@ class Opened(NamedTuple):
     """Of the photograph."""
     photograph: NDArray[np.uint8] | None
     """[H, W, 3], RGB; None where it is skipped."""
+    place: NDArray[np.uint8] | None
+    """[H, W, 3], where it would best lie."""
 
 
 class Drawn(NamedTuple):
@@ -70,6 +76,8 @@ class Drawn(NamedTuple):
     placed: Placed
     is_blank: bool
     """There was no photograph to be had."""
+    is_in_place: bool
+    """The image lies in the place that was given."""
 
 
 class ImageDataset(Dataset[Sample]):
@@ -93,7 +101,6 @@ class ImageDataset(Dataset[Sample]):
         self.pipeline = build_pipeline(config, train=train)
         self.flip_permutation = skeleton.flip_permutation
         self.is_labelled = annotations.is_labelled
-        self.present = PRESENTED[config.warp]
         self.skipped = torch.zeros(annotations.num_images, dtype=torch.bool).share_memory_()
         """bool [N], shared with the workers: photographs that could not be read so far."""
 
@@ -107,37 +114,52 @@ class ImageDataset(Dataset[Sample]):
         """The samples of ``keys``, as one by one. Photographs are decoded a few ahead: decoding drives all else out of
         the processor's caches, and the many small steps of a sample take less than half as long within them.
         """
+        memory, places = self._places(keys)
         drawn: list[Drawn] = []
         for first in range(0, len(keys), _DECODED_AHEAD):
-            opened = [self._open(key) for key in keys[first : first + _DECODED_AHEAD]]
+            part = slice(first, first + _DECODED_AHEAD)
+            opened = [self._open(key, place) for key, place in zip(keys[part], places[part], strict=True)]
             drawn += [self._draw(each) for each in opened]
-        return self._finish(drawn)
+        samples = self._finish(drawn)
+        if memory is None or not all(each.is_in_place for each in drawn):
+            return samples
+        return [sample._replace(memory=memory) for sample in samples]
 
-    def _open(self, key: int | Draw) -> Opened:
-        index, epoch = key if isinstance(key, tuple) else (key, None)
-        return Opened(index, epoch, *self._read(index))
+    def _places(self, keys: Sequence[int | Draw]) -> tuple[Tensor | None, list[NDArray[np.uint8] | None]]:
+        """Memory for the photographs of ``keys``, where inputs show most of them and are not made here."""
+        if self.config.warp is WarpPlace.worker or self.config.view is View.person:
+            return None, [None] * len(keys)
+        return memory_for(self.annotations.image_hw[[self._number(_sample_of(key)) for key in keys]])
+
+    def _number(self, sample: int) -> int:
+        """Of the photograph of ``sample``."""
+        return sample
+
+    def _open(self, key: int | Draw, place: NDArray[np.uint8] | None = None) -> Opened:
+        sample, epoch = key if isinstance(key, tuple) else (key, None)
+        return Opened(sample, epoch, *self._read(self._number(sample), place), place)
 
     def _draw(self, opened: Opened) -> Drawn:
         self._seed(opened.sample, opened.epoch)
-        return self._drawn(opened.number, opened.number, opened.photograph)
+        return self._drawn(opened, opened.number)
 
     def _seed(self, index: int, epoch: int | None) -> None:
         if epoch is not None:
             entropy = np.random.SeedSequence((self.seed, epoch, index))
             self.pipeline.set_random_seed(int(entropy.generate_state(1)[0]))
 
-    def _read(self, index: int) -> tuple[int, NDArray[np.uint8] | None]:
-        """The photograph numbered ``index`` and its number; another one, or None, where it is skipped.
+    def _read(self, index: int, place: NDArray[np.uint8] | None = None) -> tuple[int, NDArray[np.uint8] | None]:
+        """The photograph numbered ``index``, in ``place``, and its number; another one, or None, where it is skipped.
 
         Raises:
             ImageError: it cannot be read, and is not to be skipped; or none can.
         """
         for step in range(self.annotations.num_images):
             number = (index + step) % self.annotations.num_images
-            hw = self.annotations.image_hw[number]
+            height, width = self.annotations.image_hw[number].tolist()
             try:
-                expected = (int(hw[0]), int(hw[1]))
-                return number, read_photograph(self.annotations.path(number), expected, self.config.max_image_pixels)
+                path, most = self.annotations.path(number), self.config.max_image_pixels
+                return number, read_photograph(path, (height, width), most, None if step else place)
             except ImageError:
                 if self.config.on_bad_image is OnBadImage.error:
                     raise
@@ -148,14 +170,23 @@ class ImageDataset(Dataset[Sample]):
             f"{self.annotations.images_dir}: not one of {self.annotations.num_images} photographs can be read"
         )
 
-    def _drawn(self, index: int, number: int, photograph: NDArray[np.uint8] | None, **targets: Any) -> Drawn:
+    def _drawn(self, opened: Opened, sample: int, **targets: Any) -> Drawn:
         """``targets`` are what the pipeline needs beside ``start``'s. A blank is as large as its photograph."""
-        is_blank = photograph is None
+        photograph = opened.photograph
         if photograph is None:
-            photograph = np.zeros((*self.annotations.image_hw[number], 3), np.uint8)
+            photograph = np.zeros((*self.annotations.image_hw[opened.number], 3), np.uint8)
         drawn = self.pipeline(**start(photograph), **targets)
         placed = Placed(drawn["matrix"], drawn["hw"], drawn["mirrored"])
-        return Drawn(index, number, self.present(drawn["image"], placed.matrix, placed.hw), placed, is_blank)
+        image, is_in_place = self._presented(drawn["image"], placed, opened.place)
+        return Drawn(sample, opened.number, image, placed, opened.photograph is None, is_in_place)
+
+    def _presented(
+        self, image: NDArray[np.uint8], placed: Placed, place: NDArray[np.uint8] | None = None
+    ) -> tuple[NDArray[np.uint8] | Source, bool]:
+        """What becomes of a pipeline's image in a sample, and whether it is in ``place``."""
+        if self.config.warp is WarpPlace.worker:
+            return image, False
+        return put(source_of(image, placed.matrix, placed.hw), image, place)
 
     def _finish(self, drawn: list[Drawn]) -> list[Sample]:
         """People outside the input are left out here, and crowds."""
@@ -219,15 +250,8 @@ class ImageDataset(Dataset[Sample]):
         return masks
 
 
-def _as_input(image: NDArray[np.uint8], matrix: Matrix, hw: tuple[int, int]) -> NDArray[np.uint8]:
-    return image
-
-
-PRESENTED: dict[WarpPlace, Callable[[NDArray[np.uint8], Matrix, tuple[int, int]], NDArray[np.uint8] | Source]] = {
-    WarpPlace.worker: _as_input,
-    WarpPlace.device: source_of,
-}
-"""What becomes of a pipeline's image, and its map onto an input of some height and width, in a sample."""
+def _sample_of(key: int | Draw) -> int:
+    return key[0] if isinstance(key, tuple) else key
 
 
 def _quarter(hw: tuple[int, int]) -> tuple[int, int]:

@@ -12,7 +12,6 @@ from datamodules.augmentation import Frame, Pipeline, Warp, color_transforms, fi
 from datamodules.config import DataConfig, View
 from datamodules.geometry import Matrix
 from datamodules.image_dataset import Drawn, ImageDataset, Opened
-from datamodules.sampler import Draw
 from datamodules.skeleton import Skeleton
 
 _MIN_KEYPOINTS = 5
@@ -97,16 +96,15 @@ class MainPersonDataset(ImageDataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def _open(self, key: int | Draw) -> Opened:
-        index, epoch = key if isinstance(key, tuple) else (key, None)
-        return Opened(index, epoch, *self._read(int(self.numbers[index])))
+    def _number(self, sample: int) -> int:
+        return int(self.numbers[sample])
 
     def _draw(self, opened: Opened) -> Drawn:
-        index, epoch, number, photograph = opened
-        self._seed(index, epoch)
+        index, number = opened.sample, opened.number
+        self._seed(index, opened.epoch)
         if number != self.numbers[index]:  # unreadable and skipped: someone of the next readable photograph
             index = int(np.searchsorted(self.numbers, number))
-        return self._drawn(index, number, photograph, main_box=self.annotations.boxes[self.rows[index]])
+        return self._drawn(opened, index, main_box=self.annotations.boxes[self.rows[index]])
 
 
 def main_person_view(

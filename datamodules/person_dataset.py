@@ -98,22 +98,24 @@ class PersonDataset(ImageDataset):
     def __len__(self) -> int:
         return max(1, len(self.people.image))
 
-    def _open(self, key: int | Draw) -> Opened:
-        index, epoch = key if isinstance(key, tuple) else (key, None)
-        if not len(self.people.image):
-            return Opened(index, epoch, 0, None)
-        return Opened(index, epoch, *self._read(int(self.people.image[index])))
+    def _number(self, sample: int) -> int:
+        return int(self.people.image[sample])
+
+    def _open(self, key: int | Draw, place: NDArray[np.uint8] | None = None) -> Opened:
+        if len(self.people.image):
+            return super()._open(key, place)
+        return Opened(0, None, 0, None, None)
 
     def _draw(self, opened: Opened) -> Drawn:
-        index, epoch, number, photograph = opened
-        if photograph is None:
-            return self._nobody(index, number)
-        self._seed(index, epoch)
-        if number != self.people.image[index]:  # unreadable and skipped: someone of the next readable photograph
-            index = int(np.searchsorted(self.people.image, number)) % len(self)
-            number, photograph = self._read(int(self.people.image[index]))
-        box, halves = self.people.boxes[index], self._half_bodies(index)
-        return self._drawn(index, number, photograph, person_box=box, half_body_boxes=halves)
+        if opened.photograph is None:
+            return self._nobody(opened)
+        index = opened.sample
+        self._seed(index, opened.epoch)
+        if opened.number != self.people.image[index]:  # unreadable and skipped: someone of the next readable photograph
+            index = int(np.searchsorted(self.people.image, opened.number)) % len(self)
+            number, photograph = self._read(self._number(index))
+            opened = opened._replace(number=number, photograph=photograph)
+        return self._drawn(opened, index, person_box=self.people.boxes[index], half_body_boxes=self._half_bodies(index))
 
     def _annotated(self) -> Boxes:
         number = np.searchsorted(self.annotations.offsets, self.rows, side="right") - 1
@@ -158,11 +160,11 @@ class PersonDataset(ImageDataset):
         has_extent = [box for box in boxes if (box[2:] - box[:2]).max() >= 1]
         return np.array(has_extent, dtype=np.float32).reshape(-1, 4)
 
-    def _nobody(self, index: int, number: int) -> Drawn:
-        """A black crop under the ids of photograph ``number``."""
-        black = np.zeros((*self.hw, 3), np.uint8)
+    def _nobody(self, opened: Opened) -> Drawn:
+        """A black crop under the ids of a photograph."""
         placed = Placed(identity(), self.hw, False)
-        return Drawn(index, number, self.present(black, placed.matrix, self.hw), placed, True)
+        image, is_in_place = self._presented(np.zeros((*self.hw, 3), np.uint8), placed)
+        return Drawn(opened.sample, opened.number, image, placed, True, is_in_place)
 
     def _crop(self, drawn: Drawn, person: People) -> Sample:
         number = drawn.number

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_UNREAD = (1, 254, 3)
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 _HEAD = 65536
@@ -28,16 +29,25 @@ class ImageError(ValueError):
         super().__init__(message.rstrip().rsplit("ImageError: ", 1)[-1])
 
 
-def read_photograph(path: Path, expected_hw: tuple[int, int] | None, max_pixels: int) -> NDArray[np.uint8]:
+def read_photograph(
+    path: Path, expected_hw: tuple[int, int] | None, max_pixels: int, into: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """The photograph in ``path`` as u8 [H, W, 3], RGB.
 
     Grayscale, CMYK, palette and 16-bit files are converted, transparency is left out, an EXIF rotation is ignored.
     The size is taken from the header before anything is decoded.
 
+    Args:
+        into: memory of the expected size that the photograph is put into, and decoded in where that can be.
+
     Raises:
         ImageError: missing, not an image, truncated, of another size than ``expected_hw``, or of more than
             ``max_pixels``.
     """
+    if into is not None:
+        if not _decoded_in_place(path, expected_hw, max_pixels, into):
+            into[:] = read_photograph(path, expected_hw, max_pixels)
+        return into
     data = _bytes_of(path)
     size = header_size(data, path)
     _check_size(path, size, expected_hw, max_pixels)
@@ -47,6 +57,21 @@ def read_photograph(path: Path, expected_hw: tuple[int, int] | None, max_pixels:
     if image.shape[:2] != size:
         raise ImageError(f"{path}: {_wh(image.shape[:2])} decoded, {_wh(size)} in its header; replace the file")
     return image
+
+
+def _decoded_in_place(
+    path: Path, expected_hw: tuple[int, int] | None, max_pixels: int, into: NDArray[np.uint8]
+) -> bool:
+    """Whether ``into`` now holds the photograph; if not, anything.
+
+    Raises:
+        ImageError: as ``check_photograph``.
+    """
+    check_photograph(path, expected_hw, max_pixels)
+    # Of a file that it cannot begin with OpenCV says nothing, and leaves the memory as it was.
+    into[0, 0] = _UNREAD
+    decoded = cv2.imread(str(path), into, _FLAGS)
+    return decoded is into and tuple(into[0, 0].tolist()) != _UNREAD
 
 
 def check_photograph(path: Path, expected_hw: tuple[int, int] | None, max_pixels: int) -> None:
