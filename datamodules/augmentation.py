@@ -237,21 +237,21 @@ def warp_people(
     ``flip_permutation`` exchanges left and right joints where an input is mirrored. N may be 0.
     """
     matrices = np.array([each.matrix for each in placed])[which]
-    hw = np.array([each.hw for each in placed])[which]
-    scales = np.array([abs(determinant(each.matrix)) for each in placed], dtype=np.float32)
-    mapped, visibility = map_points(matrices, people.keypoints), people.visibility.copy()
-    is_mirrored = np.array([each.mirrored for each in placed])[which]
-    if is_mirrored.any():
+    hw = np.array([each.hw for each in placed], dtype=np.float32)[which]
+    scales = np.array([abs(determinant(each.matrix)) for each in placed], dtype=np.float32)[which]
+    mapped, visibility = map_points(matrices, people.keypoints), people.visibility
+    if any(each.mirrored for each in placed):
+        is_mirrored = np.array([each.mirrored for each in placed])[which]
         mapped[is_mirrored] = mapped[is_mirrored][:, flip_permutation]
-        visibility[is_mirrored] = visibility[is_mirrored][:, flip_permutation]
+        visibility = np.where(is_mirrored[:, None], visibility[:, flip_permutation], visibility)
     # Rounded before it is judged: what is inside must stay inside in f32.
     points = mapped.astype(np.float32)
-    inside = (points >= 0) & (points < hw[:, None, ::-1].astype(np.float32))
-    visibility *= inside[..., 0] & inside[..., 1]
+    inside = ((points >= 0) & (points < hw[:, None, ::-1])).all(axis=2)
+    visibility = visibility * inside
     points[visibility == 0] = 0
     return People(
         keypoints=points,
         visibility=visibility,
         boxes=clip_boxes(map_boxes(matrices, people.boxes), hw).astype(np.float32),
-        areas=people.areas * scales[which],
+        areas=people.areas * scales,
     )

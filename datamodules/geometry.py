@@ -18,7 +18,6 @@ _AREA_BELOW = 0.5
 """Pictures shrunk below this factor are averaged over areas first: bilinear sampling alone would alias."""
 
 _CORNERS = np.array([[0, 1], [2, 1], [2, 3], [0, 3]])
-_LIMITS = np.array([1, 0, 1, 0])
 
 
 def identity() -> Matrix:
@@ -105,11 +104,12 @@ def map_boxes(matrix: Matrix, boxes: NDArray) -> NDArray[np.float64]:
     return np.concatenate([mapped.min(axis=1), mapped.max(axis=1)], axis=1)
 
 
-def clip_boxes(boxes: NDArray, hw: tuple[int, int] | NDArray[np.int64]) -> NDArray:
-    """The part of ``boxes`` [N, 4] inside a picture of height and width ``hw``, each its own or [2] for all; without
-    area where there is none.
+def clip_boxes(boxes: NDArray, hw: tuple[int, int] | NDArray[np.float32]) -> NDArray:
+    """The part of ``boxes`` [N, 4] inside a picture of height and width ``hw``, or [N, 2]; without area where there is
+    none.
     """
-    return np.clip(boxes, 0, np.asarray(hw, dtype=boxes.dtype)[..., _LIMITS])
+    limits = np.asarray(hw, dtype=boxes.dtype)[..., None, ::-1]
+    return boxes.reshape(-1, 2, 2).clip(0, limits).reshape(-1, 4)
 
 
 def warp_image(image: NDArray, matrix: Matrix, hw: tuple[int, int], fill: tuple[int, ...] = (0, 0, 0)) -> NDArray:

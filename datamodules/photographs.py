@@ -16,7 +16,7 @@ _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _UNREAD = (1, 254, 3)
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
-_HEAD = 65536
+_HEAD = 16384
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
 
@@ -83,7 +83,7 @@ def check_photograph(path: Path, expected_hw: tuple[int, int] | None, max_pixels
         ImageError: as ``read_photograph``.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", buffering=0) as file:
             data = file.read(_HEAD)
             if len(data) == _HEAD:
                 file.seek(-len(_PNG_END), os.SEEK_END)
