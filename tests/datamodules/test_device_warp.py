@@ -7,6 +7,7 @@ from datamodules.coco import CocoDataModule
 from datamodules.config import AugmentationConfig, DataConfig, OnBadImage, Resize, View, WarpPlace
 from datamodules.device_warp import UnwarpedBatch, pack, room_for, sample, warp_batch
 from datamodules.parcel import Plan
+from datamodules.sampler import Draw
 from datamodules.skeleton import COCO
 
 FILL = (124, 116, 104)
@@ -152,6 +153,51 @@ def test_a_batch_is_its_single_samples(root, monkeypatch):
         height, width = single.images.shape[2:]
         assert row[:, :height, :width].equal(single.images[0])
         assert row.sum() == single.images.sum()
+
+
+def collated(module, keys, train=False):
+    dataset = module.train_set if train else module.val_set
+    return module.val_dataloader().collate_fn(dataset.__getitems__(keys))
+
+
+@pytest.mark.parametrize(("view", "is_in_place"), [(View.image, True), (View.main_person, True), (View.person, False)])
+def test_photographs_are_decoded_where_they_are_handed_over(root, view, is_in_place):
+    """Whole, so that rows of a part of one are as far apart as its own; else the parts alone."""
+    module = data(root, WarpPlace.device, view=view, crop_size=[32, 32])
+    keys, train = [0, 1, 2], view is View.main_person
+    pixels, _, stride, hw, *_ = collated(module, keys, train).photographs
+    assert (len(pixels) == 40 * 60 + 260 * 300 + 70 * 50) == is_in_place
+    assert (len(pixels) == hw.prod(dim=1).sum()) != is_in_place
+    if not is_in_place:
+        assert stride.equal(hw[:, 1])
+
+
+@pytest.mark.parametrize("changes", [{}, {"resize": Resize.crop, "augmentation": WILD}])
+def test_large_photographs_are_copied_to_the_same_images(root, changes, monkeypatch):
+    """Also samples that were fetched apart."""
+    module, keys = data(root, WarpPlace.device, **changes), [Draw(n, 0) for n in range(3)]
+    fill = module._colors(torch.device("cpu")).fill
+    dataset, collate = module.train_set, module.train_dataloader().collate_fn
+    in_place = collate(dataset.__getitems__(keys))
+    apart = collate([dataset[key] for key in keys])
+    monkeypatch.setattr("datamodules.device_warp._DECODED_IN_PLACE", 100)
+    copied = collate(dataset.__getitems__(keys))
+    assert len(in_place.photographs.pixels) > len(copied.photographs.pixels)
+    for other in (apart, copied):
+        assert warp_batch(other, fill).images.equal(warp_batch(in_place, fill).images)
+
+
+def test_another_photograph_in_the_place_of_an_unreadable_one(root):
+    """A larger one, that does not fit there."""
+    module = data(root, WarpPlace.device, on_bad_image=OnBadImage.skip)
+    (root / "train2017/1.png").write_bytes((root / "train2017/1.png").read_bytes()[:300])
+    keys = [Draw(0, 0), Draw(2, 0)]
+    batch = module.train_dataloader().collate_fn(module.train_set.__getitems__(keys))
+    assert batch.batch.meta.image_id.tolist() == [2, 3]
+    plain = data(root, WarpPlace.worker, on_bad_image=OnBadImage.skip)
+    expected = plain.train_dataloader().collate_fn(plain.train_set.__getitems__(keys))
+    images = warp_batch(batch, module._colors(torch.device("cpu")).fill).images
+    assert (images.int() - expected.images.int()).abs().max() <= 1
 
 
 def test_from_a_worker_to_normalised_images(root):

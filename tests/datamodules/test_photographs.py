@@ -151,6 +151,63 @@ def test_progressive_headers_and_fill_bytes(save):
     assert header_size(data[:2] + b"\xff\xff" + data[2:], path) == (24, 36)
 
 
+KINDS = [
+    *[("a.jpg", mode) for mode in ("RGB", "L", "CMYK")],
+    *[("a.png", mode) for mode in ("RGB", "RGBA", "L", "P", "I;16")],
+    *[(f"a.{suffix}", "RGB") for suffix in ("webp", "bmp", "tif", "gif")],
+]
+
+
+@pytest.mark.parametrize(("name", "mode"), KINDS)
+def test_in_memory_that_is_given_it_is_the_same(save, tmp_path, name, mode):
+    """To the last bit, also what OpenCV does not decode there, and of whatever the memory held."""
+    path = tmp_path / name
+    if mode == "I;16":
+        Image.fromarray(np.arange(24 * 36, dtype=np.uint16).reshape(24, 36) * 70).save(path)
+    else:
+        save(name, mode)
+    expected = read_photograph(path, (24, 36), LIMIT)
+    memory = np.full((3, 24, 36, 3), 77, np.uint8)
+    for place in (memory[1], memory[1]):
+        assert read_photograph(path, (24, 36), LIMIT, place) is place
+        np.testing.assert_array_equal(place, expected)
+    assert (memory[[0, 2]] == 77).all()
+
+
+@pytest.mark.parametrize("damage", ["cut", "head", "middle", "size", "gone"])
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_in_memory_that_is_given_faults_are_the_same(save, suffix, damage):
+    """The same message, or the same pixels where the fault is not seen."""
+    path = save(f"bad.{suffix}", **({"quality": 95} if suffix == "jpg" else {}))
+    data = bytearray(path.read_bytes())
+    if damage == "cut":
+        path.write_bytes(data[:-40])
+    elif damage == "head":  # its size is read yet, and no decoder takes it
+        data[2:4] = b"\x00\x00" if suffix == "png" else data[2:4]
+        data[22:24] = b"\x00\x00"
+        path.write_bytes(data)
+    elif damage == "middle":
+        data[len(data) // 2 : len(data) // 2 + 30] = bytes(range(30))
+        path.write_bytes(data)
+    elif damage == "gone":
+        path.unlink()
+    hw = (24, 35) if damage == "size" else (24, 36)
+    found = []
+    for place in (None, np.full((*hw, 3), 77, np.uint8)):
+        try:
+            found.append(read_photograph(path, hw, LIMIT, place).tolist())
+        except ImageError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
+
+
+def test_what_opencv_leaves_untouched_is_read_another_way(save, monkeypatch):
+    path = save("a.jpg")
+    expected = read_photograph(path, (24, 36), LIMIT)
+    monkeypatch.setattr(cv2, "imread", lambda path, into, flags: into)
+    np.testing.assert_array_equal(read_photograph(path, (24, 36), LIMIT, np.zeros((24, 36, 3), np.uint8)), expected)
+
+
 def test_a_workers_traceback_is_cut_to_its_line():
     trace = "Caught ImageError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
     text = f"{trace}datamodules.photographs.ImageError: a.jpg: x; y\n"
