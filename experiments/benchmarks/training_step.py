@@ -3,25 +3,37 @@
     python -m experiments.benchmarks.training_step
 
 Random weights, people as the paper evaluates them. The straightforward form is the same module in fp32, channels first,
-not compiled; ours has channels last, and on a GPU bf16, and is compiled where asked for. (What targets made in workers
-would cost stands in the lines of targets.) On a CPU inputs are small, so that a line takes seconds.
+not compiled, its targets drawn in numpy on the host, person by person and joint by joint; ours has channels last and
+targets drawn on the device, and on a GPU bf16, and is compiled where asked for. On a CPU drawing counts as all work
+does. Beside a GPU workers would draw while it computes: the step then only waits for the copy, and the note tells what
+a worker spends. On a CPU inputs are small, so that a line takes seconds.
 """
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+import time
+from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
+from pytorch_lightning.utilities import move_data_to_device
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from datamodules.config import RenderedConfig
-from datamodules.contracts import PoseBatch
+from datamodules.contracts import Persons, PoseBatch
 from datamodules.synthetic import make_dataset
 from experiments.benchmarks.end_to_end import BACKBONE, batch_of, plain_module_of, with_format
-from experiments.benchmarks.measuring import Line, Setting
+from experiments.benchmarks.host_targets import ENCODERS
+from experiments.benchmarks.measuring import Line, Run, Setting
+from experiments.benchmarks.ssa_attention import kept_for_backward
 from experiments.config import compose
 
 
@@ -43,12 +55,49 @@ CASES = (
 )
 
 
+def loss_of(module: Any, batch: PoseBatch, setting: Setting) -> Tensor:
+    with setting.autocast():
+        loss: Tensor = module.training_step(batch, 0)
+    return loss
+
+
 def step(module: Any, batch: PoseBatch, setting: Setting) -> None:
     """Gradients of one batch, then away with them."""
-    with setting.autocast():
-        loss = module.training_step(batch, 0)
-    loss.backward()
+    loss_of(module, batch, setting).backward()
     module.zero_grad(set_to_none=True)
+
+
+class HostTargets:
+    """Stands in for a paper's ``encode_targets``: drawn on the host, copied to the device.
+
+    Beside a GPU they are drawn once, as a worker would have done it before the step, into pinned memory.
+
+    Args:
+        batch: on the device.
+    """
+
+    def __init__(self, paper: str, batch: PoseBatch, setting: Setting) -> None:
+        self.encode, self.setting = ENCODERS[paper], setting
+        self.batch: PoseBatch = move_data_to_device(batch, torch.device("cpu"))
+        self.drawn: Any = None
+        self.seconds = 0.0
+        """That drawing took, the last time."""
+
+    def __call__(self, given: PoseBatch | Persons, *rest: Any, **options: Any) -> Any:
+        if self.drawn is None or not self.setting.is_gpu:
+            start = time.process_time()
+            host = self.batch.persons if isinstance(given, Persons) else self.batch
+            self.drawn = self.encode(host, *rest, **options)
+            self.seconds = time.process_time() - start
+            if self.setting.is_gpu:
+                self.drawn = tree_map_only(Tensor, Tensor.pin_memory, self.drawn)
+        return move_data_to_device(self.drawn, torch.device(self.setting.device))
+
+
+def with_targets_of(targets: HostTargets, module: Any, run: Callable[[], Any]) -> Any:
+    """``run``, in which ``module`` takes its targets from the host."""
+    with patch.object(import_module(type(module).__module__), "encode_targets", targets):
+        return run()
 
 
 def module_to_train(config: Any, setting: Setting, *, is_plain: bool) -> Any:
@@ -56,7 +105,6 @@ def module_to_train(config: Any, setting: Setting, *, is_plain: bool) -> Any:
     module = plain_module_of(config, setting)
     module.requires_grad_(True).train()
     if is_plain:
-        module.network.to(memory_format=torch.contiguous_format)
         return module
     module.network.to(memory_format=torch.channels_last)
     if setting.compile:
@@ -72,52 +120,87 @@ def operations(module: Any, batch: PoseBatch) -> float:
     return float(counter.get_total_flops())
 
 
+def memory(loss: Callable[[], Tensor], module: Any, setting: Setting) -> float:
+    """Megabytes of a step: on a CPU what is kept for the backward pass, on a GPU the peak above what lay there."""
+    if not setting.is_gpu:
+        return kept_for_backward(loss, module) / 1e6
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    loss().backward()
+    module.zero_grad(set_to_none=True)
+    return (torch.cuda.max_memory_allocated() - before) / 1e6
+
+
+def utilisation(run: Run, setting: Setting, seconds: float = 1.5) -> float | None:
+    """Percent of the time that the GPU computes while ``run`` is repeated; None on a CPU or without pynvml."""
+    if not setting.is_gpu:
+        return None
+    readings, end = [], time.perf_counter() + seconds
+    with contextlib.suppress(ModuleNotFoundError, RuntimeError):
+        while time.perf_counter() < end:
+            run()
+            readings.append(torch.cuda.utilization())
+    late = readings[len(readings) // 2 :]  # a reading is of the time before it
+    return sum(late) / len(late) if late else None
+
+
 def matrix_rate(setting: Setting) -> float:
-    """Operations a second of a large product of matrices, measured."""
-    side = 8192 if setting.is_gpu else 1024
+    """Operations a second of a large product of matrices: the best of several."""
+    side = 8192 if setting.is_gpu else 1536
     dtype = torch.bfloat16 if setting.is_gpu else torch.float32
     left, right = (torch.randn(side, side, device=setting.device, dtype=dtype) for _ in range(2))
-    return 2 * side**3 / (setting.race({"product": lambda: left @ right})["product"] / 1e3)
+    return 2 * side**3 / min(setting.seconds(lambda: left @ right) for _ in range(5))
 
 
-def measure(case: Case, root: Path, setting: Setting, rate: float) -> Line:
-    """Milliseconds a sample."""
+def measure(case: Case, root: Path, setting: Setting) -> list[Line]:
+    """Milliseconds a sample, and megabytes of a batch."""
     config = compose(case.paper, None, [*case.overrides, *(() if setting.is_gpu else case.small)])
     size = case.batch if setting.is_gpu else 2
     batch = batch_of(config, root, size, setting)
     batch = batch._replace(images=batch.images.contiguous())
     plain, ours = (module_to_train(config, setting, is_plain=is_plain) for is_plain in (True, False))
-    runs = {
-        "plain": partial(step, plain, batch, Setting()),
-        "ours": partial(step, ours, with_format(batch), setting),
+    targets, last = HostTargets(case.paper, batch, setting), with_format(batch)
+    runs: dict[str, Run] = {
+        "plain": partial(with_targets_of, targets, plain, partial(step, plain, batch, Setting())),
+        "ours": partial(step, ours, last, setting),
     }
+    rate = matrix_rate(setting)
     times = {name: value / size for name, value in setting.race(runs, repeats=2, budget=3.0).items()}
-    done = operations(plain, batch) / size
-    note = f"{1e3 / times['ours']:.1f} images/s; {100 * done / rate / (times['ours'] / 1e3):.0f} % of a product's rate"
-    if setting.is_gpu:
-        torch.cuda.reset_peak_memory_stats()
-        runs["ours"]()
-        note += f"; {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB at its peak"
-    sides = "×".join(str(side) for side in batch.images.shape[-2:])
+    rate = max(rate, matrix_rate(setting))
+    limit = 1e3 * operations(plain, batch) / size / rate
+    note = f"{1e3 / times['ours']:.1f} images/s; {100 * limit / times['ours']:.0f} % of a product's rate, the limit"
+    if (busy := utilisation(runs["ours"], setting)) is not None:
+        note += f"; the device computes {busy:.0f} % of the time"
     form = "naive: fp32, channels first" + (", not compiled" if setting.compile else "")
-    return Line(f"training, {case.paper}, {size} × {sides}", times["ours"], times["plain"], note=f"{note}; {form}")
+    where = "by a worker before the step, which copies them" if setting.is_gpu else "in the step"
+    form += f", targets drawn joint by joint on the host in {1e3 * targets.seconds / size:.1f} ms a sample, {where}"
+    kept = [
+        memory(partial(with_targets_of, targets, plain, partial(loss_of, plain, batch, Setting())), plain, setting),
+        memory(partial(loss_of, ours, last, setting), ours, setting),
+    ]
+    name = f"training, {case.paper}, {size} × {'×'.join(str(side) for side in batch.images.shape[-2:])}"
+    what = "the step's peak above the weights" if setting.is_gpu else "kept for the backward pass; both in fp32"
+    return [
+        Line(name, times["ours"], times["plain"], limit=limit, note=f"{note}; {form}"),
+        Line(f"{name}, memory", kept[1], kept[0], unit="MB", note=what),
+    ]
 
 
 def lines(setting: Setting, cases: tuple[Case, ...] = CASES) -> list[Line]:
-    """One line per paper."""
+    """Two lines per paper."""
     with tempfile.TemporaryDirectory() as folder:
         root = setting.data
         if root is None:
             root = Path(folder) / "rendered"
             make_dataset(root, RenderedConfig(train_images=1, val_images=8, size=256), progress=False)
-        rate = matrix_rate(setting)
-        return [measure(case, root, setting, rate) for case in cases]
+        return [line for case in cases for line in measure(case, root, setting)]
 
 
 def main() -> None:
     torch.set_num_threads(1)
     for line in lines(Setting()):
-        print(f"{line.name:>40} {line.ours:8.0f} ms a sample, plain {line.naive:.0f}  {line.note}")
+        print(f"{line.name:>48} {line.ours:8.0f} {line.unit}, naive {line.naive:.0f}  {line.note}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Every benchmark measures what it says, at sizes that take no time, and its forms agree."""
 
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from datamodules.config import RenderedConfig, WarpPlace
 from datamodules.skeleton import COCO
+from datamodules.synthetic import make_dataset
 from experiments.benchmarks import (
     annotations,
     data_path,
@@ -163,12 +165,14 @@ def test_workers_come_to_own_objects_and_share_columns(monkeypatch):
     assert_sound([line])
 
 
-def test_a_step_of_training_has_a_rate_and_its_forms_differ_in_layout_alone():
+def test_a_step_of_training_has_a_rate_and_its_forms_differ_in_layout_and_targets_alone():
     case = training_step.Case("ssn", (training_step.BACKBONE, "data.crop_size=[32,32]"), (), 2)
-    (line,) = training_step.lines(QUICK, (case,))
-    assert_sound([line])
+    line, memory = training_step.lines(QUICK, (case,))
+    assert_sound([line, memory])
     assert line.name == "training, ssn, 2 × 32×32"
     assert "images/s" in line.note
+    assert 0 < line.limit < line.ours
+    assert memory.ours == pytest.approx(memory.naive, rel=0.05)
     config = training_step.compose("ssn", None, list(case.overrides))
     modules = [training_step.module_to_train(config, QUICK, is_plain=is_plain) for is_plain in (True, False)]
     weights = [module.network.state_dict() for module in modules]
@@ -176,3 +180,21 @@ def test_a_step_of_training_has_a_rate_and_its_forms_differ_in_layout_alone():
         assert value.equal(weights[1][name])
     strides = [{p.stride() for p in module.parameters() if p.dim() == 4 and p.shape[2] > 1} for module in modules]
     assert strides[0] != strides[1]
+
+
+@pytest.mark.parametrize("paper", SMALL)
+def test_a_step_with_the_hosts_targets_has_the_same_loss(paper, tmp_path):
+    make_dataset(tmp_path, RenderedConfig(1, 2, 64), progress=False)
+    preset, overrides = SMALL[paper]
+    config = training_step.compose(paper, preset, list(overrides))
+    batch = training_step.batch_of(config, tmp_path, 2, QUICK)
+    module = training_step.plain_module_of(config, QUICK).eval()  # no dropout, no batch statistics
+    ours = partial(training_step.loss_of, module, batch, QUICK)
+    targets = training_step.HostTargets(paper, batch, QUICK)
+    torch.manual_seed(0)
+    expected = ours()
+    assert targets.seconds == 0
+    torch.manual_seed(0)
+    torch.testing.assert_close(training_step.with_targets_of(targets, module, ours), expected, rtol=1e-4, atol=1e-4)
+    assert targets.seconds > 0
+    assert targets.drawn is not None
