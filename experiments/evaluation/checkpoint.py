@@ -100,10 +100,16 @@ def evaluate_checkpoint(
 
 
 def run_model(trained: Trained, data: CocoDataModule, predictions_file: Path | None = None) -> CocoEvaluation:
-    """One pass over the validation samples on one device; the callback holds figures and people."""
+    """One pass over the validation samples on one device, in the run's precision and layout.
+
+    The callback holds figures and people.
+    """
     import pytorch_lightning as pl
+    import torch
 
     options = trained.config.trainer
+    if options.channels_last:
+        cast(Any, trained.module.network).to(memory_format=torch.channels_last)
     evaluation = CocoEvaluation(predictions_file, trained.config.evaluation.backend)
     trainer = pl.Trainer(
         accelerator=options.accelerator.value,
