@@ -1,6 +1,7 @@
 """The command finds the errors that were put in, from result files and from checkpoints, and draws them."""
 
 import json
+from importlib.util import find_spec
 
 import cv2
 import numpy as np
@@ -34,6 +35,24 @@ def files(tiny_coco, tmp_path):
         written.append(tmp_path / f"{name}.json")
         written[-1].write_text(json.dumps(results))
     return written
+
+
+@pytest.mark.skipif(find_spec("hotcoco") is None, reason="hotcoco is not installed")
+def test_hotcoco_gives_the_same_diagnosis(files, tmp_path, capfd):
+    annotations, exact, wrists = files
+    arguments = [
+        "--predictions",
+        exact,
+        wrists,
+        "--annotations",
+        annotations,
+        "--out",
+        tmp_path / "out",
+        "--worst",
+        "0",
+    ]
+    code, report, _ = told(arguments, capfd)
+    assert (code, *told([*arguments, "--backend", "hotcoco"], capfd)[:2]) == (0, 0, report)
 
 
 def test_two_files_side_by_side(files, tmp_path, capfd):
