@@ -8,12 +8,26 @@ from typing import Any, NamedTuple
 
 from experiments.config import RunConfig, compose, flatten, to_plain
 from experiments.evaluation.protocol import Conditions
+from experiments.schema import is_among
 from experiments.tables.loader import list_tables, load_tables
 from experiments.tables.table import Protocol, Row, Table
 
 _DATA_KEYS = ("view", "resize", "size", "max_size", "crop_size", "box_padding")
 _TEST_ONLY = ("flip_test", "scales", "weights", "masks", "chunk_cells")
 """Last names of model keys that make no other model."""
+_TRAINING_KEYS = (
+    "optimizer",
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.limit_train_batches",
+    "trainer.ema_decay",
+    "data.train_split",
+    "data.train_image_ids",
+    "data.limit_train",
+    "data.train_size",
+    "data.augmentation",
+)
+"""What makes another training of the same model."""
 
 
 class PublishedRow(NamedTuple):
@@ -54,7 +68,19 @@ def published(config: RunConfig, ours: Conditions) -> Published:
         return Published(
             [], f"the paper publishes no figure of this model; the nearest, {row.label}, differs in {shown}"
         )
-    return Published(same, f"published with boxes of: {same[0].boxes}" if ours.boxes == "det" else "")
+    notes = [f"published with boxes of: {same[0].boxes}"] if ours.boxes == "det" else []
+    return Published(same, "; ".join([*notes, *_other_training(config, rows, same[0])]))
+
+
+def _other_training(config: RunConfig, rows: list[tuple[TableRow, dict[str, float]]], shown: PublishedRow) -> list[str]:
+    """In what the configuration is not trained as the row that is shown, in one line; none where it is."""
+    row = next(row for row, _ in rows if row.label == shown.label)
+    theirs, ours = _recipe(config.paper) | row.settings, flatten(to_plain(config))
+    keys = [key for key in ours if is_among(key, _TRAINING_KEYS) and ours[key] != theirs.get(key)]
+    if not keys:
+        return []
+    told = ", ".join(f"{key}={ours[key]}" for key in keys[:3]) + (f" and {len(keys) - 3} more" if keys[3:] else "")
+    return [f"not trained as {row.label}: {told}"]
 
 
 def describe(ours: Conditions) -> str:

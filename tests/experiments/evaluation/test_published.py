@@ -23,6 +23,18 @@ def test_the_row_of_the_same_model_is_found():
     assert [row.figures["AP"] for row in found.rows] == [67.1]
 
 
+def test_another_training_of_the_same_model_is_said():
+    found = published(compose("inspose", "long"), VAL)  # 100 epochs, where Table 1 has 36
+    assert [row.figures["AP"] for row in found.rows] == [63.1]
+    assert found.note == (
+        "not trained as Table 1, disk offset + heatmap: optimizer.milestones=[75.0, 90.0], trainer.max_epochs=100"
+    )
+    of_test_dev = VAL._replace(split="test-dev2017")  # Table 5 has 100 epochs
+    assert published(compose("inspose", "long"), of_test_dev).note == ""
+    found = published(compose("ssn", None, ["data.limit_train=9"]), Conditions("val2017", "det", True, "single"))
+    assert found.note.endswith("person AP 56.4; not trained as Table 1, SSN: data.limit_train=9")
+
+
 @pytest.mark.parametrize(
     "other",
     [
