@@ -34,10 +34,10 @@ class CocoEvaluation(pl.Callback):
     All are scored: ``val/AP`` is the answer's, and each stage has ``val/<stage>/AP`` and so on. Where people are given
     by their ground-truth boxes, ``mean_distance_px`` is one more figure (``datamodules.keypoint_distance``).
 
-    The datamodule says what is scored: ``val_annotation_file``, ``val_image_ids``, ``skeleton`` and
-    ``val_people_are_given``; the module's ``suppress``, if it has one, which people of one image are duplicates. Each
-    rank collects its share; at the end all enter one gathering a stage, rank 0 scores, and all get the same figures,
-    so that whatever depends on them (checkpoints above all) agrees everywhere.
+    The datamodule says what is scored: ``val_annotation_file``, ``val_image_ids``, ``skeleton``,
+    ``val_people_are_given`` and ``config.on_bad_annotation``; the module's ``suppress``, if it has one, which people of
+    one image are duplicates. Each rank collects its share; at the end all enter one gathering a stage, rank 0 scores,
+    and all get the same figures, so that whatever depends on them (checkpoints above all) agrees everywhere.
 
     Args:
         predictions_file: the last evaluation's people in COCO's result format; None writes none.
@@ -73,6 +73,7 @@ class CocoEvaluation(pl.Callback):
                     skeleton=data.skeleton,
                     suppress=getattr(pl_module, "suppress", None),
                     backend=self.backend,
+                    on_bad=data.config.on_bad_annotation,
                 )
                 if data.val_people_are_given:
                     self._distances[stage] = KeypointDistance()

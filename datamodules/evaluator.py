@@ -12,7 +12,7 @@ import torch
 from pycocotools.coco import COCO as CocoIndex
 
 from datamodules import coco_backend
-from datamodules.config import EvaluationBackend
+from datamodules.config import EvaluationBackend, OnBadAnnotation
 from datamodules.contracts import Predictions
 from datamodules.ground_truth import EvaluationError, read_ground_truth
 from datamodules.mask_figures import RunLengths, encode_masks, score_masks
@@ -49,6 +49,7 @@ class CocoKeypointEvaluator:
         skeleton: gives K and the OKS sigmas.
         suppress: leaves duplicates out, where people of one image come from several samples. None keeps all.
         backend: what computes the figures.
+        on_bad: of annotations that cannot be scored, as in training.
 
     Raises:
         EvaluationError: as ``read_ground_truth``, or the backend is not installed.
@@ -62,13 +63,14 @@ class CocoKeypointEvaluator:
         skeleton: Skeleton = COCO,
         suppress: Suppress | None = None,
         backend: EvaluationBackend = EvaluationBackend.pycocotools,
+        on_bad: OnBadAnnotation = OnBadAnnotation.error,
     ) -> None:
         coco_backend.check_backend(backend)
         self.backend = backend
         self.annotation_file = Path(annotation_file)
         self.skeleton = skeleton
         self.suppress = suppress
-        self.ground_truth = read_ground_truth(self.annotation_file, image_ids, skeleton)
+        self.ground_truth = read_ground_truth(self.annotation_file, image_ids, skeleton, on_bad)
         self._samples: dict[int, ScoredSample] = {}
         self.num_dropped = 0
         """People dropped because their score or a coordinate was not finite."""

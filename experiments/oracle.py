@@ -85,9 +85,10 @@ def oracle(config: RunConfig) -> dict[str, Any]:
     data.setup("validate")
     file, image_ids = data.val_annotation_file, data.val_image_ids
     decoders = rows(config.model, skeleton)
-    backend = config.evaluation.backend
+    backend, on_bad = config.evaluation.backend, config.data.on_bad_annotation
     evaluators = {
-        name: CocoKeypointEvaluator(file, image_ids=image_ids, skeleton=skeleton, backend=backend) for name in decoders
+        name: CocoKeypointEvaluator(file, image_ids=image_ids, skeleton=skeleton, backend=backend, on_bad=on_bad)
+        for name in decoders
     }
     errors = {name: Errors(skeleton) for name in decoders}
     joint_errors = getattr(import_module(f"lightning_modules.{config.paper}.oracle"), "joint_errors", None)

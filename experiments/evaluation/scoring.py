@@ -10,7 +10,7 @@ from typing import Any
 
 from datamodules.bootstrap import Comparison, compare
 from datamodules.coco_submission import check_submission, write_submission
-from datamodules.config import EvaluationBackend
+from datamodules.config import EvaluationBackend, OnBadAnnotation
 from datamodules.evaluator import CocoKeypointEvaluator
 from datamodules.matches import pack
 from datamodules.result_files import read_results
@@ -98,7 +98,8 @@ def evaluator_of(
         raise ConfigError(f"{file}: no record beside it; give --annotations FILE (or data.root=FOLDER)")
     skeleton = skeleton_from(record["skeleton"]) if "skeleton" in record else COCO
     image_ids = record.get("image_ids")
-    return CocoKeypointEvaluator(source, image_ids=image_ids, skeleton=skeleton, backend=backend)
+    on_bad = OnBadAnnotation[record.get("config", {}).get("data", {}).get("on_bad_annotation", "error")]
+    return CocoKeypointEvaluator(source, image_ids=image_ids, skeleton=skeleton, backend=backend, on_bad=on_bad)
 
 
 def load_record(file: Path) -> dict[str, Any]:

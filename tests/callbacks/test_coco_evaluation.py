@@ -13,6 +13,7 @@ import torch
 
 from callbacks import coco_evaluation
 from callbacks.coco_evaluation import CocoEvaluation, score_together
+from datamodules.config import OnBadAnnotation
 from datamodules.contracts import Predictions
 from datamodules.evaluator import FIGURES
 from datamodules.skeleton import COCO
@@ -112,7 +113,13 @@ def trainer(tmp_path: Path) -> Any:
     }
     file = tmp_path / "annotations.json"
     file.write_text(json.dumps(content))
-    data = SimpleNamespace(val_annotation_file=file, val_image_ids=[7], skeleton=COCO, val_people_are_given=False)
+    data = SimpleNamespace(
+        val_annotation_file=file,
+        val_image_ids=[7],
+        skeleton=COCO,
+        val_people_are_given=False,
+        config=SimpleNamespace(on_bad_annotation=OnBadAnnotation.error),
+    )
     return SimpleNamespace(datamodule=data, is_global_zero=True, sanity_checking=False)
 
 
@@ -139,6 +146,17 @@ def test_stages_are_scored_by_name_and_the_last_is_the_answer(trainer: Any, tmp_
     assert callback.figures["stage1/AP"] == logged["val/stage1/AP"]
     assert "stage2/AP" not in callback.figures
     assert json.loads((tmp_path / "predictions.json").read_text())[0]["keypoints"][0] == 20.0
+
+
+def test_what_the_data_drop_is_not_scored(trainer: Any) -> None:
+    file = trainer.datamodule.val_annotation_file
+    content = json.loads(file.read_text())
+    content["annotations"].append({**content["annotations"][0], "id": 2, "keypoints": [1, 2, 2]})
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="annotation 2: 3 keypoint values"):
+        evaluate(CocoEvaluation(), trainer, OneStage(), predictions(0.0))
+    trainer.datamodule.config.on_bad_annotation = OnBadAnnotation.drop
+    assert evaluate(CocoEvaluation(), trainer, OneStage(), predictions(0.0))["val/AP"] == pytest.approx(1.0)
 
 
 def test_the_modules_suppression_is_asked(trainer: Any) -> None:

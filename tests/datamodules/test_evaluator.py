@@ -279,6 +279,15 @@ def test_missing_optional_fields_are_completed(tmp_path: Path) -> None:
     assert full.compute() == bare.compute()
 
 
+@pytest.mark.parametrize("first", [1, 0, -3])
+def test_everybody_is_found_whatever_number_the_annotations_begin_with(people_file, exact, first: int) -> None:
+    file, content = people_file()
+    for number, entry in enumerate(content["annotations"], start=first):
+        entry["id"] = number
+    file.write_text(json.dumps(content))
+    assert CocoKeypointEvaluator(file).score(exact(content))["AP"] == pytest.approx(1.0)
+
+
 def test_bfloat16_predictions_are_taken(tmp_path: Path) -> None:
     file, predictions = crowd_scene(tmp_path)
     evaluator = CocoKeypointEvaluator(file)

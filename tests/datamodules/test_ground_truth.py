@@ -1,10 +1,19 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from datamodules.config import OnBadAnnotation
 from datamodules.ground_truth import EvaluationError, read_ground_truth
 from datamodules.skeleton import COCO
+
+PERSON = '{"id": 9, "image_id": 7, "category_id": 1, "keypoints": %s, "bbox": %s}'
+
+
+def with_annotations(entries: str) -> str:
+    categories = '[{"id": 1, "name": "person"}]'
+    return f'{{"images": [{{"id": 7}}], "categories": {categories}, "annotations": [{entries}]}}'.replace("'", '"')
 
 
 @pytest.mark.parametrize(
@@ -21,11 +30,20 @@ from datamodules.skeleton import COCO
             ' "annotations": [{"id": 9, "image_id": 7, "category_id": 1, "keypoints": [1, 2, 2]}]}',
             "annotation 9: 3 keypoint values, skeleton coco asks for 51",
         ),
+        ('{"images": [3], "annotations": [], "categories": []}', "image entry number 0 has no whole number as its id"),
+        ('{"images": [{}], "annotations": [], "categories": []}', "image entry number 0 has no whole number as its id"),
         (
-            '{"images": [{"id": 7}], "categories": [{"id": 1, "name": "person"}],'
-            ' "annotations": [{"id": 9, "image_id": 7, "category_id": 1, "keypoints": ' + str([0] * 51) + "}]}",
-            "annotation 9: 'bbox' is missing",
+            '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}, 3]}',
+            "category entry number 1 has no whole number as its id",
         ),
+        (with_annotations("7"), "annotation entry number 0 is no object"),
+        (with_annotations('{"id": 9, "image_id": 7}'), "annotation 9: category_id is None, no whole number"),
+        (with_annotations('{"id": 9, "category_id": 1}'), "annotation 9: image_id is None, no whole number"),
+        (
+            with_annotations(PERSON % (["x"] * 51, [0, 0, 1, 1])),
+            "annotation 9: 'keypoints' holds what is no finite number",
+        ),
+        (with_annotations(PERSON % (5, [0, 0, 1, 1])), "annotation 9: 'keypoints' is no list"),
     ],
 )
 def test_unusable_ground_truth_is_named(tmp_path: Path, content: str | None, message: str) -> None:
@@ -61,3 +79,61 @@ def test_people_of_the_wanted_images_are_kept_and_completed(tmp_path: Path) -> N
     assert completed == [(10, 200, 0, 2), (11, 7.5, 1, 0)]
     assert found.people(2) == []
     assert sorted(found.index.anns) == [10, 11]
+
+
+@pytest.mark.parametrize("ids", [[0, 1], [5, 5], [-1, 3], [None, 2], ["a", "b"]])
+def test_people_whose_ids_would_be_lost_are_numbered_anew(tmp_path: Path, ids: list[Any]) -> None:
+    """pycocotools takes a match with the id 0 for none, and looks people up by their ids."""
+    person = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20], "keypoints": [5, 6, 2] * 17}
+    entries = [{**person, "id": number} for number in ids]
+    content = {"images": [{"id": 1}], "categories": [{"id": 1, "name": "person"}], "annotations": entries}
+    file = tmp_path / "truth.json"
+    file.write_text(json.dumps(content))
+    assert [one["id"] for one in read_ground_truth(file, None, COCO).people(1)] == [1, 2]
+    del entries[0]["id"]
+    file.write_text(json.dumps(content))
+    assert [one["id"] for one in read_ground_truth(file, None, COCO).people(1)] == [1, 2]
+
+
+NOBODY = [0] * 51
+SOMEBODY = [*[20, 30, 2], *[50, 90, 1], *[0] * 45]
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"bbox": None}, {"bbox": [20, 30, 30, 60], "area": 1800}),
+        ({"bbox": [1, 2]}, {"bbox": [20, 30, 30, 60], "area": 1800}),
+        ({"area": None}, {"area": 200}),
+        ({"area": "large"}, {"area": 200}),
+        ({"num_keypoints": None}, {"num_keypoints": 2}),
+        ({"num_keypoints": 7}, {"num_keypoints": 7}),
+        ({"iscrowd": 1, "keypoints": None}, {"keypoints": NOBODY, "num_keypoints": 0, "iscrowd": 1}),
+        ({"bbox": None, "keypoints": NOBODY}, None),
+    ],
+)
+@pytest.mark.fault(3, "what training repairs, in the evaluation", "completed alike; figures")
+def test_what_is_repaired_for_training_is_completed_for_the_evaluation(
+    tmp_path: Path, changes: dict[str, Any], found: dict[str, Any] | None
+) -> None:
+    person = {"id": 9, "image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20], "keypoints": SOMEBODY, **changes}
+    content = {"images": [{"id": 1}], "categories": [{"id": 1, "name": "person"}], "annotations": [person]}
+    file = tmp_path / "truth.json"
+    file.write_text(json.dumps(content))
+    people = read_ground_truth(file, None, COCO).people(1)
+    if found is None:
+        assert people == []
+    else:
+        assert {key: people[0][key] for key in found} == found
+
+
+@pytest.mark.fault(2, "annotations that are dropped in training, in the evaluation", "left out there too")
+def test_what_is_dropped_is_not_scored(tmp_path: Path) -> None:
+    person = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20], "keypoints": SOMEBODY}
+    bad = [{"keypoints": [1, 2, 2]}, {"keypoints": None}, {"image_id": None}, {"category_id": "1"}]
+    entries: list[Any] = [{**person, "id": 5 + n, **changes} for n, changes in enumerate([{}, *bad])]
+    content = {"images": [{"id": 1}], "categories": [{"id": 1, "name": "person"}], "annotations": [*entries, 3]}
+    file = tmp_path / "truth.json"
+    file.write_text(json.dumps(content))
+    kept = read_ground_truth(file, None, COCO, OnBadAnnotation.drop)
+    assert [one["id"] for one in kept.people(1)] == [5]

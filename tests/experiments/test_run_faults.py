@@ -135,6 +135,20 @@ def test_from_nobody_to_a_hundred_people(run: Any, write_coco: Any, person: Any)
     assert 0 <= figures["AP"] <= 1
 
 
+@pytest.mark.fault(2, "broken keypoints in a whole run, data.on_bad_annotation=drop", "trains and evaluates without")
+@pytest.mark.fault(3, "no box, no area, a crowd without keypoints, ids from 0, in a whole run", "trains, evaluates")
+def test_what_training_repairs_or_drops_does_not_end_the_first_evaluation(
+    run: Any, write_coco: Any, person: Any
+) -> None:
+    people = [person(0, 1), {**person(1, 2), "bbox": None}, person(2, 3, area=None), person(3, 4, keypoints=[1, 2, 2])]
+    people += [person(4, 4), person(5, 1, iscrowd=1, keypoints=None), person(6, 1, num_keypoints=None)]
+    root = write_coco(people, dict.fromkeys((1, 2, 3, 4), (64, 64)))
+    options = ["data.on_bad_annotation=drop", f"data.root={root}", "data.num_workers=0", "--preset", "brief"]
+    assert run("--name", "repaired", *options) == 0
+    figures = json.loads((run.runs / "repaired" / "result.json").read_text())["figures"]
+    assert 0 <= figures["AP"] <= 1
+
+
 @pytest.mark.fault(18, "two runs of one name at once", "the second is refused; the first is named")
 def test_a_name_in_use_is_refused(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     holder = open_run_directory(compose("toy", None, [f"output.root={tmp_path}/runs", "name=busy"]), resume=False)
