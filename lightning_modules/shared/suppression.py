@@ -1,4 +1,4 @@
-"""Greedy non-maximum suppression with fixed shapes: a whole batch at once, no loop over detections."""
+"""Greedy non-maximum suppression: a whole batch at once with fixed shapes, or where nobody waits torchvision's loop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torchvision.ops import nms
 
 
 class Suppression(Enum):
@@ -68,6 +69,8 @@ def suppress(
     """
     batch, candidates = scores.shape
     rounds = min(max_out, candidates)
+    if method is Suppression.hard and scores.device.type == "cpu" and not torch.compiler.is_compiling():
+        return _hard_on_cpu(boxes, scores, is_valid & (scores > min_score), threshold, rounds)
     index = torch.zeros(batch, rounds, dtype=torch.int64, device=scores.device)
     kept = torch.zeros(batch, rounds, dtype=scores.dtype, device=scores.device)
     if not rounds:
@@ -92,3 +95,15 @@ def suppress(
         remaining = remaining.scatter(1, best, -1.0)
     found = kept >= 0
     return Kept(torch.where(found, index, 0), torch.where(found, kept, 0.0), found)
+
+
+def _hard_on_cpu(boxes: Tensor, scores: Tensor, is_candidate: Tensor, threshold: float, rounds: int) -> Kept:
+    """The same by torchvision's compiled loop, one image at a time, of as many as it finds."""
+    index = torch.zeros(len(scores), rounds, dtype=torch.int64)
+    found = torch.zeros(len(scores), rounds, dtype=torch.bool)
+    threshold = torch.tensor(threshold, dtype=boxes.dtype).item()  # which it compares in double precision
+    for image, stays in enumerate(is_candidate):
+        chosen = stays.nonzero().squeeze(1)
+        best = chosen[nms(boxes[image, chosen], scores[image, chosen], threshold)[:rounds]]
+        index[image, : len(best)], found[image, : len(best)] = best, True
+    return Kept(index, torch.where(found, scores.gather(1, index), 0.0), found)
