@@ -6,12 +6,14 @@ first, [K, C, M] with M = B·N, so that every keypoint's or limb's own matrix is
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from lightning_modules.graph_pcnn.config import Refinement
+from lightning_modules.shared.precision import full_precision
 
 
 class Refined(NamedTuple):
@@ -34,7 +36,8 @@ def directed_edges(limbs: tuple[tuple[int, int], ...], num_keypoints: int, neigh
 class GraphConvolution(nn.Module):
     """Eq. 7: g_k = Σ ω_k' T_k'k(f_k') / Σ ω_k' over k and its neighbours, ω_k = 1.
 
-    One C×D matrix per directed edge, one bias per target keypoint; all edges are one batched product.
+    One C×D matrix per directed edge, one bias per target keypoint; all edges are one batched product. T is linear:
+    weighing comes before it.
     """
 
     source: Tensor
@@ -55,10 +58,45 @@ class GraphConvolution(nn.Module):
         edge_weights = torch.where(self.from_neighbour, weights[self.source], 1.0)
         total = edge_weights.new_zeros(weights.shape).index_add(0, self.target, edge_weights)  # Z_k
         share = (edge_weights / total[self.target]).to(features.dtype)
-        # T is linear: weighing what goes in needs C, not D, channels to be kept for the backward pass.
-        messages = torch.bmm(self.weight, features[self.source] * share[:, None])
-        summed = messages.new_zeros(len(self.bias), *messages.shape[1:]).index_add(0, self.target, messages)
+        summed = _Messages.apply(_as_autocast(self.weight), features, share, self.source, self.target)
         return summed + self.bias
+
+
+class _Messages(torch.autograd.Function):
+    """Σ T_k'k(ω f_k') over the directed edges to k, the transforms W [E, D, C]: [K, C, M] -> [K, D, M].
+
+    For the backward pass features are kept as they came, once, and laid side by side for every edge again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, features: Tensor, share: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, features, share, source, target)
+        with full_precision(features.device):
+            messages = torch.bmm(weight, features.index_select(0, source).mul_(share[:, None]).to(weight.dtype))
+            return messages.new_zeros(len(features), *messages.shape[1:]).index_add_(0, target, messages)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        weight, features, share, source, target = ctx.saved_tensors
+        by_weight = by_features = by_share = None
+        with full_precision(features.device):
+            gradient, inputs = gradient.index_select(0, target), features.index_select(0, source)
+            by_input = torch.bmm(weight.transpose(1, 2), gradient).to(features.dtype)
+            if ctx.needs_input_grad[2]:
+                by_share = (by_input * inputs).sum(1)
+            if ctx.needs_input_grad[1]:
+                by_features = torch.zeros_like(features).index_add_(0, source, by_input.mul_(share[:, None]))
+            if ctx.needs_input_grad[0]:
+                by_weight = torch.bmm(gradient, inputs.mul_(share[:, None]).to(weight.dtype).transpose(1, 2))
+        return by_weight, by_features, by_share, None, None
+
+
+def _as_autocast(weight: Tensor) -> Tensor:
+    """In the type that autocast, where it is on, would give a product."""
+    device = weight.device.type
+    on = device != "meta" and torch.is_autocast_enabled(device)
+    return weight.to(torch.get_autocast_dtype(device)) if on else weight
 
 
 class PointwiseHead(nn.Module):

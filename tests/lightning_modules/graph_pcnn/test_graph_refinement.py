@@ -49,6 +49,35 @@ def test_graph_convolution_equals_the_loop():
             assert torch.allclose(actual[k, :, m], value / normalizer, atol=1e-12)
 
 
+def test_gradients_of_messages_are_finite_differences():
+    torch.manual_seed(3)
+    graph = GraphConvolution(3, 2, [(0, 0), (1, 1), (2, 2), (0, 1), (1, 0), (2, 1)], 3).double()
+    features = torch.randn(3, 3, 2, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(3, 2, dtype=torch.float64, requires_grad=True)
+
+    def messages(matrices, *inputs):
+        return torch.func.functional_call(graph, {"weight": matrices}, inputs)
+
+    assert torch.autograd.gradcheck(messages, (graph.weight, features, weights))
+
+
+def test_messages_follow_autocast_and_keep_features_once():
+    torch.manual_seed(4)
+    graph, features, weights = GraphConvolution(6, 8, EDGES, 17), torch.randn(17, 6, 4), torch.rand(17, 4)
+    kept = []
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor),
+    ):
+        rough = graph(features, weights)
+    assert [tensor.shape for tensor in kept if tensor.dim() == 3] == [graph.weight.shape, features.shape]
+    torch.testing.assert_close(rough.float(), graph(features, weights), atol=0.05, rtol=0.05)
+    rough.sum().backward()
+    assert graph.weight.grad.dtype is torch.float32
+    exact = torch.autograd.grad(graph(features, weights).sum(), graph.weight)[0]
+    torch.testing.assert_close(graph.weight.grad, exact, atol=0.1, rtol=0.02)
+
+
 def test_without_reliable_neighbours_gpr_is_struct_agnostic(points):
     features, heat, _ = points
     full, alone = refinement(Refinement.gpr), refinement(Refinement.struct_agnostic)
