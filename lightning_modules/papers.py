@@ -17,6 +17,8 @@ class Paper(NamedTuple):
     step_keys: tuple[str, ...] = ()
     """Keys of its configuration that count optimizer steps. Where a step has more or fewer samples than the recipe's,
     the callbacks get the steps of as many samples, as ``optimizer.milestones`` does."""
+    rate_keys: tuple[str, ...] = ()
+    """Keys of its configuration that are learning rates, scaled for the callbacks as ``optimizer.lr`` is."""
 
 
 PAPERS: dict[str, Paper] = {
@@ -54,6 +56,7 @@ PAPERS: dict[str, Paper] = {
             "callbacks.offset_lr_decay:OffsetLrDecay",
         ),
         step_keys=("feature_shift.insert_step",),
+        rate_keys=("feature_shift.offset_lr",),
     ),
 }
 

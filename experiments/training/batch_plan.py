@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from lightning_modules.papers import Paper
 from lightning_modules.shared.config import OptimizerConfig, ScheduleUnit
 
 
@@ -32,10 +33,12 @@ class BatchPlan(NamedTuple):
             milestones = [self.steps(milestone) for milestone in milestones]
         return replace(recipe, lr=recipe.lr * self.lr_factor, milestones=milestones)
 
-    def model(self, config: Any, step_keys: Sequence[str], recipe: OptimizerConfig) -> Any:
-        """A paper's configuration at this batch: what its ``step_keys`` count moved to the same samples."""
-        for key in step_keys:
+    def model(self, config: Any, paper: Paper, recipe: OptimizerConfig) -> Any:
+        """A paper's configuration at this batch: its figures in steps moved to the same samples, its rates scaled."""
+        for key in paper.step_keys:
             config = _changed(config, key.split("."), lambda count: self.in_steps(count, recipe))
+        for key in paper.rate_keys:
+            config = _changed(config, key.split("."), lambda rate: rate * self.lr_factor)
         return config
 
 
@@ -57,7 +60,7 @@ def plan_batches(*, devices: int, batch_size: int, reference_batch: int, accumul
     return BatchPlan(rounds, samples, samples / reference_batch)
 
 
-def _changed(config: Any, path: list[str], change: Callable[[int], int]) -> Any:
+def _changed(config: Any, path: list[str], change: Callable[[Any], Any]) -> Any:
     name, *rest = path
     value = getattr(config, name)
     return replace(config, **{name: _changed(value, rest, change) if rest else change(value)})

@@ -91,7 +91,7 @@ class Session:
         self.module = build_module(config, self.skeleton, self.plan)
         self.callbacks = build_callbacks(config, directory.path, self._identity())
         paper = PAPERS[config.paper]
-        model = self.plan.model(config.model, paper.step_keys, config.optimizer)
+        model = self.plan.model(config.model, paper, config.optimizer)
         papers_own = [load(reference)(model) for reference in paper.callbacks]
         decay = config.trainer.ema_decay
         average = [] if decay is None else [average_weights(decay)]  # first: checkpoints hold it

@@ -76,7 +76,7 @@ class FeatureShiftConfig:
     """Optimizer steps after which ``callbacks.delayed_fsm_insertion`` inserts the modules; 0 starts with them. As the
     schedule's they are steps of ``optimizer.reference_batch`` samples: of more, there are fewer."""
     offset_lr: float = 1e-3
-    """Of the offsets, whatever the main schedule does."""
+    """Of the offsets, whatever the main schedule does; at ``optimizer.reference_batch`` samples a step, as its rate."""
     offset_lr_decay: float = 0.9
     """Its factor per epoch."""
 

@@ -22,8 +22,8 @@ def test_modules_join_and_offsets_decay_in_a_run(tiny_coco, tmp_path, capfd, ref
     events = [(int(row["step"]), float(row["value"])) for row in rows if row["metric"] == "fsm_inserted"]
     assert events == [(2, 3.0)]
     rates = [float(row["value"]) for row in rows if row["metric"] == "lr/offsets"]
-    assert abs(rates[0] - 1e-3) < 1e-9
-    assert abs(rates[-1] - 9e-4) < 1e-9
+    assert rates[0] == pytest.approx(1e-3 * 4 / reference)
+    assert rates[-1] == pytest.approx(9e-4 * 4 / reference)
     result = json.loads((folder / "result.json").read_text())
     assert result["protocol"].endswith("flip-gt-boxes")
     assert "AP_gt" in capfd.readouterr().out

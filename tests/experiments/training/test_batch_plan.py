@@ -58,13 +58,22 @@ def test_what_a_paper_counts_in_steps_shrinks_with_the_schedule(devices, unit):
     recipe = OptimizerConfig(unit=unit, milestones=[6000])
     plan = plan_batches(devices=devices, batch_size=16, reference_batch=16, accumulate=None)
     model = Config(feature_shift=FeatureShiftConfig(channels=8, insert_step=6000), sigma=3.0)
-    scaled = plan.model(model, PAPERS["ssn"].step_keys, recipe)
+    scaled = plan.model(model, PAPERS["ssn"], recipe)
     assert [scaled.feature_shift.insert_step] == plan.optimizer(recipe).milestones
     assert scaled.feature_shift.insert_step == (6000 // devices if unit is ScheduleUnit.step else 6000)
     assert (scaled.feature_shift.channels, scaled.sigma, model.feature_shift.insert_step) == (8, 3.0, 6000)
     at_once = replace(model, feature_shift=FeatureShiftConfig(insert_step=0))
-    assert plan.model(at_once, PAPERS["ssn"].step_keys, recipe) == at_once
-    assert plan.model(model, (), recipe) is model
+    assert plan.model(at_once, PAPERS["ssn"], recipe).feature_shift.insert_step == 0
+    assert plan.model(model, PAPERS["inspose"], recipe) is model
+
+
+@pytest.mark.parametrize("unit", ScheduleUnit)
+def test_a_rate_that_a_paper_gives_by_itself_is_scaled_with_the_others(unit):
+    recipe = OptimizerConfig(lr=5e-4, unit=unit)
+    plan = plan_batches(devices=3, batch_size=16, reference_batch=16, accumulate=None)
+    scaled = plan.model(Config(), PAPERS["ssn"], recipe)
+    assert scaled.feature_shift.offset_lr == pytest.approx(3e-3)
+    assert scaled.feature_shift.offset_lr / Config().feature_shift.offset_lr == plan.optimizer(recipe).lr / recipe.lr
 
 
 def test_a_schedule_in_epochs_stays():
