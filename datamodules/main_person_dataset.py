@@ -23,11 +23,11 @@ def main_people(annotations: Annotations) -> NDArray[np.int64]:
     """Rows of the people who each make a training sample, as the CMU pipeline chooses them; ascending.
 
     A person with at least 5 labelled keypoints and an area of at least 32² pixels, unless an earlier main person of the
-    same photograph is near: their boxes' centres closer than 0.3 of the earlier one's width.
+    same photograph is near: their boxes' centres closer than 0.3 of the earlier one's longer side.
     """
     boxes = annotations.boxes
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    reach = _MIN_DISTANCE * (boxes[:, 2] - boxes[:, 0])
+    reach = _MIN_DISTANCE * (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0.0)
     large = ((annotations.visibility > 0).sum(axis=1) >= _MIN_KEYPOINTS) & (annotations.areas >= _MIN_AREA)
     candidates = np.flatnonzero(large & ~annotations.is_crowd)
     image = np.searchsorted(annotations.offsets, candidates, side="right")

@@ -30,8 +30,8 @@ def test_who_is_a_main_person(write_coco, person):
             person(1, bbox=TALL),
             person(2, bbox=[200.0, 50, 60, 120], keypoints=few, num_keypoints=4),
             person(3, bbox=[200.0, 50, 30, 30], area=900),
-            person(4, bbox=[110.0, 50, 60, 120]),  # 10 px beside the first one: nearer than 0.3 of 60
-            person(5, bbox=[130.0, 50, 60, 120]),
+            person(4, bbox=[135.0, 50, 60, 120]),  # 35 px beside the first one: nearer than 0.3 of 120
+            person(5, bbox=[137.0, 50, 60, 120]),
             person(6, bbox=TALL, image_id=2),
             person(7, bbox=TALL, image_id=2, iscrowd=1),
         ],
