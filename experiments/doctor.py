@@ -14,13 +14,13 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from datamodules.config import DataConfig, View
 from experiments.checks import hardware, services, software
 from experiments.checks.finding import Finding, State
-from experiments.config import compose, list_papers
 
 
 class Section(NamedTuple):
@@ -41,13 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         print(json.dumps({"exit_code": int(bool(wrong)), "checks": report}))
     elif wrong:
-        print(f"\nto be mended: {', '.join(wrong)}")
+        print(f"\nto be mended: {', '.join(dict.fromkeys(wrong))}")
     return int(bool(wrong))
 
 
 def sections(data: Path | None, out: Path) -> list[Section]:
     """The checks in the order they are shown."""
-    recipes = [compose(paper).data for paper in list_papers()]
     required, requirements = software.declared()
     return [
         Section(
@@ -61,9 +60,9 @@ def sections(data: Path | None, out: Path) -> list[Section]:
         Section(
             "machine",
             (
-                lambda: hardware.processors(max(recipe.num_workers for recipe in recipes)),
+                lambda: hardware.processors(max(recipe.num_workers for recipe in recipes())),
                 hardware.graphics,
-                lambda: hardware.shared_memory(max(map(worker_memory, recipes))),
+                lambda: hardware.shared_memory(max(map(worker_memory, recipes()))),
                 lambda: hardware.disk(out),
                 hardware.collectives,
             ),
@@ -71,6 +70,14 @@ def sections(data: Path | None, out: Path) -> list[Section]:
         Section("data", (lambda: services.data_root(data),)),
         Section("services", (services.weights_and_biases, services.slurm)),
     ]
+
+
+@cache
+def recipes() -> list[DataConfig]:
+    """The data of every paper's recipe."""
+    from experiments.config import compose, list_papers
+
+    return [compose(paper).data for paper in list_papers()]
 
 
 def run(section: Section) -> list[Finding]:

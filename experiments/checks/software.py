@@ -1,4 +1,7 @@
-"""Python and the packages of ``setup.cfg``: installed, recent enough, and as in ``requirements.lock``."""
+"""Python and the packages of ``setup.cfg``: installed, recent enough, and as in ``requirements.lock``.
+
+Imports the standard library alone, so that it answers where nothing is installed.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ import platform
 import re
 from importlib import metadata
 from pathlib import Path
-
-from packaging.markers import Marker
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
+from typing import TYPE_CHECKING
 
 from experiments.checks.finding import Finding, State
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 _PIN = re.compile(r"^([A-Za-z0-9_.\-]+)==([^ ;\\]+)(?: ; ([^\\]+))?")
@@ -21,6 +24,8 @@ _INSTALL = "make setup (or: pip install -e .)"
 
 def python_version(required: str, running: str | None = None) -> Finding:
     """``required`` as in ``setup.cfg``'s ``python_requires``; ``running`` None is this interpreter."""
+    from packaging.specifiers import SpecifierSet
+
     running = running or platform.python_version()
     if running in SpecifierSet(required):
         return Finding("Python", State.ok, running)
@@ -30,6 +35,8 @@ def python_version(required: str, running: str | None = None) -> Finding:
 
 def packages(requirements: list[str], pins: dict[str, str]) -> list[Finding]:
     """One finding per requirement. Another version than the pinned one is told, and is no fault."""
+    from packaging.requirements import Requirement
+
     return [_package(Requirement(line), pins) for line in requirements]
 
 
@@ -53,6 +60,8 @@ def declared(file: Path = ROOT / "setup.cfg") -> tuple[str, list[str]]:
 
 def pinned(file: Path = ROOT / "requirements.lock") -> dict[str, str]:
     """Package -> version of a lock file, for this Python and system; empty where there is none."""
+    from packaging.markers import Marker
+
     if not file.is_file():
         return {}
     found = (_PIN.match(line) for line in file.read_text().splitlines())

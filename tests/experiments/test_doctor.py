@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,23 @@ def test_a_check_that_breaks_is_a_finding_and_the_next_still_answers() -> None:
     found = doctor.run(doctor.Section("machine", (broken, lambda: Finding("next", State.ok, "there"))))
     assert [finding.state for finding in found] == [State.wrong, State.ok]
     assert "libcudart.so" in found[0].found
+
+
+def test_it_answers_where_nothing_is_installed() -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "experiments.doctor", "--json"],  # without site-packages
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env=environment,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    found = json.loads(done.stdout)["checks"]
+    assert {entry["name"]: entry["state"] for entry in found if entry["name"] in ("disk", "data")}["data"] == "absent"
+    broken = [entry for entry in found if "No module named" in entry["found"]]
+    assert len(broken) >= 5
+    assert all("make setup" in entry["fix"] for entry in broken)
 
 
 def test_memory_of_prefetched_batches() -> None:
