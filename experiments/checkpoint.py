@@ -77,9 +77,17 @@ def checkpoint_file(source: Path) -> Path:
     """
     file = source / "best.ckpt" if source.is_dir() else source
     if not file.is_file():
-        hint = "no best.ckpt; has the run been evaluated?" if source.is_dir() else "no such file"
-        raise CheckpointError(f"{source}: {hint}")
+        raise CheckpointError(f"{source}: {_hint(source)}")
     return file
+
+
+def _hint(source: Path) -> str:
+    if not source.is_dir():
+        return "no such file"
+    last = source / "last.ckpt"
+    return (
+        f"no best.ckpt, the run is not evaluated yet; give {last}" if last.is_file() else "no run: it has no best.ckpt"
+    )
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:

@@ -74,7 +74,10 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, monkeypatch):
     file = Path("x.ckpt")
     with pytest.raises(CheckpointError, match=r"^x\.ckpt: no such file$"):
         load_trained(file)
-    with pytest.raises(CheckpointError, match=r"no best\.ckpt"):
+    with pytest.raises(CheckpointError, match=r"no run: it has no best\.ckpt$"):
+        load_trained(tmp_path)
+    Path("last.ckpt").touch()
+    with pytest.raises(CheckpointError, match=r"the run is not evaluated yet; give .*/last\.ckpt$"):
         load_trained(tmp_path)
     for content in (b"", b"hello", os.urandom(300)):
         file.write_bytes(content)
