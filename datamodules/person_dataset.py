@@ -81,6 +81,8 @@ class PersonDataset(ImageDataset):
     def __init__(
         self, annotations: Annotations, config: DataConfig, skeleton: Skeleton, *, train: bool, seed: int = 0
     ) -> None:
+        if train:  # so that whichever photograph replaces one that is skipped shows somebody
+            annotations = annotations.select(np.flatnonzero(annotations.labelled_per_image > 0))
         super().__init__(annotations, config, skeleton, train=train, seed=seed)
         self.rows = np.flatnonzero(self.is_labelled)
         detected = None if train or config.detections.file is None else read_detections(config.detections, annotations)
@@ -112,9 +114,7 @@ class PersonDataset(ImageDataset):
         index = opened.sample
         self._seed(index, opened.epoch)
         if opened.number != self.people.image[index]:  # unreadable and skipped: someone of the next readable photograph
-            index = int(np.searchsorted(self.people.image, opened.number)) % len(self)
-            number, photograph = self._read(self._number(index))
-            opened = opened._replace(number=number, photograph=photograph)
+            index = int(np.searchsorted(self.people.image, opened.number))
         return self._drawn(opened, index, person_box=self.people.boxes[index], half_body_boxes=self._half_bodies(index))
 
     def _annotated(self) -> Boxes:

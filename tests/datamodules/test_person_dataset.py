@@ -198,3 +198,21 @@ def test_an_unreadable_photograph_is_replaced_in_training(write_coco, person):
     blank = dataset(root, on_bad_image=OnBadImage.skip)[0]
     assert blank.meta.image_id == 1
     assert not len(blank.persons.areas)
+
+
+def test_a_replacement_is_a_person_in_their_own_photograph(write_coco, person):
+    """Also where photographs without people lie between, and the next person's cannot be read either."""
+    boxes = {1: [100.0, 50, 40, 120], 3: [200.0, 60, 40, 120], 4: [20.0, 40, 40, 120]}
+    people = [person(number, bbox=box, image_id=number) for number, box in boxes.items()]
+    root = write_coco(people, dict.fromkeys((1, 2, 3, 4), (200, 300)))
+    for number in (1, 3):
+        (root / f"val2017/{number}.png").write_text("")
+    data = dataset(root, train=True, on_bad_image=OnBadImage.skip, train_without_people=True)
+    for index in range(3):
+        sample = data[index]
+        assert sample.meta.image_id == 4
+        assert sample.meta.sample_id == 2
+        seen = sample.persons.visibility[0] > 0
+        expected = np.array(people[2]["keypoints"]).reshape(17, 3)[:, :2] + 0.5
+        np.testing.assert_allclose(in_photograph(sample)[seen], expected[seen], atol=1e-3)
+        assert seen.sum() > 10
