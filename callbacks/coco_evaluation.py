@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -103,6 +104,9 @@ class CocoEvaluation(pl.Callback):
         for stage, evaluator in self._evaluators.items():
             distance = [self._distances[stage]] if stage in self._distances else []
             by_stage[stage] = score_together(evaluator, *distance)
+            if evaluator.num_dropped:
+                what = "people left out of the figures because a score or a coordinate is not finite"
+                print(f"warning: {what}: {evaluator.num_dropped}", file=sys.stderr, flush=True)
             if stage:
                 pl_module.log_dict({f"val/{stage}/{name}": figure for name, figure in by_stage[stage].items()})
         self.stages = dict(by_stage)

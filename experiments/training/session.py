@@ -139,6 +139,7 @@ class Session:
             preset=self.config.preset,
             checkpoint=best.name,
             train={**facts, "best_step": self.callbacks.checkpoints.best_step, "lr_factor": self.plan.lr_factor},
+            data_faults=self.data.faults,
         )
         self._close(loggers, {f"best/{name}": figure for name, figure in figures.items()}, exit_code=0)
         self._let_go()

@@ -159,6 +159,16 @@ def test_what_the_data_drop_is_not_scored(trainer: Any) -> None:
     assert evaluate(CocoEvaluation(), trainer, OneStage(), predictions(0.0))["val/AP"] == pytest.approx(1.0)
 
 
+@pytest.mark.fault(25, "NaN coordinates of some people in an evaluation", "left out; how many is told")
+def test_people_left_out_for_their_numbers_are_told(trainer: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(CocoEvaluation(), trainer, OneStage(), predictions(float("nan")))["val/AP"] == 0.0
+    assert capsys.readouterr().err == (
+        "warning: people left out of the figures because a score or a coordinate is not finite: 1\n"
+    )
+    evaluate(CocoEvaluation(), trainer, OneStage(), predictions(0.0))
+    assert capsys.readouterr().err == ""
+
+
 def test_the_modules_suppression_is_asked(trainer: Any) -> None:
     module = OneStage(suppress=lambda keypoints, scores, areas: np.zeros(len(scores), dtype=bool))
     assert evaluate(CocoEvaluation(), trainer, module, predictions(0.0))["val/AP"] == 0.0

@@ -144,9 +144,15 @@ def test_what_training_repairs_or_drops_does_not_end_the_first_evaluation(
     people += [person(4, 4), person(5, 1, iscrowd=1, keypoints=None), person(6, 1, num_keypoints=None)]
     root = write_coco(people, dict.fromkeys((1, 2, 3, 4), (64, 64)))
     options = ["data.on_bad_annotation=drop", f"data.root={root}", "data.num_workers=0", "--preset", "brief"]
-    assert run("--name", "repaired", *options) == 0
-    figures = json.loads((run.runs / "repaired" / "result.json").read_text())["figures"]
-    assert 0 <= figures["AP"] <= 1
+    (root / "train2017/3.png").write_text("")
+    assert run("--name", "repaired", *options, "data.on_bad_image=skip") == 0
+    result = json.loads((run.runs / "repaired" / "result.json").read_text())
+    assert 0 <= result["figures"]["AP"] <= 1
+    counts = {"images_dropped": 0, "annotations_dropped": 1, "repaired": 4}
+    assert result["data_faults"] == {
+        "train": {**counts, "photographs_skipped": 1},
+        "val": {**counts, "photographs_skipped": 0},
+    }
 
 
 @pytest.mark.fault(18, "two runs of one name at once", "the second is refused; the first is named")
