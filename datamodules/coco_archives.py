@@ -58,7 +58,7 @@ IMAGES = {
 def obtain(
     archive: Archive, root: Path, base_url: str = BASE_URL, *, keep: bool = False, progress: Progress | None = None
 ) -> None:
-    """Fetch, verify and unpack ``archive`` into ``root``; what an earlier call finished is not done again.
+    """Fetch, verify and unpack ``archive`` into ``root``; what an earlier call finished, and is there, is left.
 
     Args:
         keep: keep the zip file in ``root/.download``.
@@ -70,7 +70,7 @@ def obtain(
     report = progress or (lambda what, done, total: None)
     folder = root / ".download"
     done = folder / f"{archive.name}.done"
-    if done.exists():
+    if done.exists() and all(any(root.glob(f"{member}*")) for member in archive.members):
         return
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / archive.name

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import shutil
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -88,6 +89,14 @@ def test_an_archive_is_fetched_verified_and_unpacked(server, tmp_path):
     assert ("val2017.zip", len(DATA), len(DATA)) in seen
     assert ("unpacking val2017.zip", 60_003, 60_003) in seen
     obtain(archive(), tmp_path, "http://127.0.0.1:1")
+
+
+def test_what_was_deleted_is_fetched_again(server, tmp_path):
+    obtain(archive(), tmp_path, server.url)
+    shutil.rmtree(tmp_path / "val2017")
+    obtain(archive(), tmp_path, server.url)
+    assert (tmp_path / "val2017/1.jpg").read_bytes() == NOISE
+    assert len(server.ranges) == 2
 
 
 def test_an_interrupted_transfer_goes_on(server, tmp_path):
