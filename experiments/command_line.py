@@ -29,8 +29,10 @@ def answer(work: Callable[[dict[str, Any]], int], *, as_json: bool, on_os_error:
         report["error"] = " ".join(str(error).split())
         say(f"error: {report['error']}")
         code = REFUSED if isinstance(error, ValueError) else on_os_error
-    except KeyboardInterrupt:
-        report["error"] = "interrupted"
+    except (KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        report["error"] = "interrupted"  # by Ctrl-C, which Lightning turns into an exit with 1
         say("interrupted")
         code = INTERRUPTED
     if as_json:

@@ -133,9 +133,8 @@ def _figures(row: TableRow, ours: Conditions) -> dict[str, float]:
 
 
 def _is_same(theirs: Protocol, ours: Conditions) -> bool:
-    boxes = "none" if theirs.boxes == "none" else "gt" if "ground" in theirs.boxes else "det"
     flips = {"true": True, "false": False}.get(theirs.flip)
-    return (theirs.split, boxes, flips, theirs.scales) == tuple(ours)
+    return (theirs.split, theirs.kind_of_boxes, flips, theirs.scales) == tuple(ours)
 
 
 @cache

@@ -129,6 +129,17 @@ def _warnings(report: ReportTable) -> tuple[str, ...]:
         found.append("RENDERED PEOPLE, not COCO: our figures cannot be compared with the published ones.")
     elif any(not name.startswith("val2017-") for name in report.protocols):
         found.append("NOT ALL OF COCO val2017: our figures cannot be compared with the published ones.")
+    else:
+        table = report.table
+        names = [*(row.protocol for row in table.ours), *(column.protocol for column in table.columns)]
+        protocols = [table.protocols[name] for name in names if name is not None]
+        published = list(
+            dict.fromkeys(protocol.name_of_ours for protocol in protocols if protocol.flip != "not stated")
+        )
+        if other := [name for name in report.protocols if name not in published]:
+            found.append(
+                f"OURS ARE OF {', '.join(other)}, the published of {', '.join(published)}: they cannot be compared."
+            )
     return tuple(found)
 
 

@@ -26,6 +26,17 @@ class Protocol(NamedTuple):
     schedule: str
 
     @property
+    def kind_of_boxes(self) -> str:
+        """``none``, ``gt`` or ``det``, as ``experiments.evaluation.protocol`` has it."""
+        return "none" if self.boxes == "none" else "gt" if "ground" in self.boxes else "det"
+
+    @property
+    def name_of_ours(self) -> str:
+        """What our evaluation under the same conditions is called: ``val2017-single-scale-flip-det-boxes``."""
+        boxes = [] if self.kind_of_boxes == "none" else [f"{self.kind_of_boxes}-boxes"]
+        return "-".join([self.split, f"{self.scales}-scale", *(["flip"] if self.flip == "true" else []), *boxes])
+
+    @property
     def text(self) -> str:
         return f"{self.split}, boxes {self.boxes}, flip {self.flip}, scales {self.scales}, schedule {self.schedule}"
 

@@ -3,9 +3,12 @@
 import argparse
 import json
 import os
+import signal
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
+import torch
 
 from experiments.command_line import FAILED, INTERRUPTED, REFUSED, answer, positive, stdout_to_stderr
 
@@ -35,6 +38,26 @@ def test_what_goes_wrong_is_one_line(
     out, err = capsys.readouterr()
     assert json.loads(out) == {"exit_code": code, "begun": True, "error": line.removeprefix("error: ")}
     assert err == f"{line}\n"
+
+
+def test_ctrl_c_is_told_as_that_where_lightning_makes_an_exit_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    class Model(pl.LightningModule):
+        def validation_step(self, batch: Any) -> None:
+            raise KeyboardInterrupt
+
+    def work(report: dict[str, Any]) -> int:
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        pl.Trainer(accelerator="cpu", **quiet).validate(Model(), [torch.zeros(1)], verbose=False)
+        return 0
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert answer(work, as_json=True) == INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored
+    assert json.loads(capsys.readouterr().out) == {"exit_code": INTERRUPTED, "error": "interrupted"}
+    with pytest.raises(SystemExit):
+        answer(raising(SystemExit(3)), as_json=True)
 
 
 def test_an_error_of_our_own_making_is_not_hidden() -> None:

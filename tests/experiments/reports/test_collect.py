@@ -128,6 +128,12 @@ def test_protocols_presets_and_settings_never_mix_and_can_be_chosen(store: Any) 
     assert "RENDERED PEOPLE, not COCO" in lay_out(chosen).warnings[0]
 
 
+def test_another_protocol_than_the_published_is_said_above_the_table(store: Any) -> None:
+    store("near", 0, 0.5, protocol="val2017-single-scale-flip-gt-boxes")
+    (warning,) = lay_out(store.collect()).warnings
+    assert warning.startswith("OURS ARE OF val2017-single-scale-flip-gt-boxes, the published of val2017-single-scale:")
+
+
 def test_two_presets_are_two_experiments(store: Any) -> None:
     store("near", 0, 0.5)
     store("near", 0, 0.4, preset="brief")

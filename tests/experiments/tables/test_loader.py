@@ -163,3 +163,26 @@ def test_a_broken_table_is_told_in_one_line(change: str, tmp_path: Path) -> None
     assert BREAKS[change] in str(error.value)
     assert str(file) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_protocols_bear_the_names_of_our_own_evaluations():
+    from experiments.config import compose
+    from experiments.evaluation.protocol import protocol_name
+
+    det = ["data.root=/coco", "data.detections.file=boxes.json"]
+    for paper, protocol, overrides in (
+        ("inspose", "minival", ["data.root=/coco"]),
+        (
+            "inspose",
+            "test-dev-multi-scale",
+            ["data.root=/coco", "data.val_split=test-dev2017", "model.scales=[400, 800]"],
+        ),
+        ("ssn", "val", det),
+        ("graph_pcnn", "val", det),
+        ("ssa", "val", ["data.root=/coco"]),
+        ("openpose_ssal", "val2017", ["data.root=/coco"]),
+    ):
+        config = compose(paper, None, overrides)
+        images = 20_288 if config.data.val_split == "test-dev2017" else 5000
+        (table, *_) = load_tables(paper).values()
+        assert table.protocols[protocol].name_of_ours == protocol_name(config, images)
