@@ -13,7 +13,7 @@ from datamodules.contracts import Meta, Persons, PoseBatch
 from datamodules.device_warp import UnwarpedBatch, pack, room_for
 from datamodules.geometry import Source
 from datamodules.image_dataset import Sample
-from datamodules.parcel import BOOL, F32, I64, U8, Plan
+from datamodules.parcel import BOOL, F32, I64, U8, Parcel, Plan
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,24 @@ class Collate:
     """Height and width of a batch are at least this: the side of a letterbox."""
 
     def __call__(self, samples: list[Sample]) -> PoseBatch:
+        return self.parcel(samples).sent()
+
+    def unwarped(self, samples: list[Sample]) -> UnwarpedBatch:
+        """Of samples under ``data.warp=device``."""
+        return self.unwarped_parcel(samples).sent()
+
+    def parcel(self, samples: list[Sample]) -> Parcel:
+        """What a worker makes of the batch."""
         hw = self._padded_hw(samples)
         plan = Plan()
         parcel = plan.parcel(_room_for(plan, samples, hw, hw))
         _fill(parcel.arrays, samples)
         for row, sample in zip(parcel.arrays.images, samples, strict=True):
             _part_colors(cast(NDArray[np.uint8], sample.image), row)
-        return parcel.sent()
+        return parcel
 
-    def unwarped(self, samples: list[Sample]) -> UnwarpedBatch:
-        """Of samples under ``data.warp=device``."""
+    def unwarped_parcel(self, samples: list[Sample]) -> Parcel:
+        """What a worker makes of ``unwarped``."""
         hw = self._padded_hw(samples)
         sources = [cast(Source, sample.image) for sample in samples]
         plan = Plan()
@@ -51,7 +59,7 @@ class Collate:
         parcel = plan.parcel(UnwarpedBatch(photographs, _room_for(plan, samples, hw, (0, 0))))
         _fill(parcel.arrays.batch, samples)
         pack(sources, parcel.arrays.photographs)
-        return parcel.sent()
+        return parcel
 
     def _padded_hw(self, samples: list[Sample]) -> tuple[int, int]:
         """The height and width that all inputs are padded to."""

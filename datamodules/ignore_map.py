@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,8 @@ from datamodules.segments import fill_polygon
 
 _FINE = 4
 """Subdivisions of a cell, as ``segments.fill_polygon`` has them."""
+_WEIGHTS = np.array([[127], [128]], dtype=np.float32)
+"""Of a fine pixel in a box, and, added to that, of one that is not on its outline."""
 
 
 def ignore_map(
@@ -56,33 +57,23 @@ def fill_box(canvas: NDArray[np.bool_], box: NDArray[np.float32], matrix: Matrix
         fill_polygon(canvas, map_points(matrix, corners(box[None]))[0] / 4.0)
         return
     x0, y0, x1, y1 = box.tolist()
-    across = _overlap(sorted(((x0 * a + x) / 4, (x1 * a + x) / 4)), canvas.shape[1])
-    down = _overlap(sorted(((y0 * d + y) / 4, (y1 * d + y) / 4)), canvas.shape[0])
-    # The outline counts half, as in ``fill_polygon``: 127 of 255 for each of its pixels; a cell has 16.
-    covered = np.multiply.outer(127 * down.whole, across.whole) + np.multiply.outer(128 * down.inner, across.inner)
-    canvas[down.cells, across.cells] |= covered >= 8 * 255
+    across, columns = _overlap(sorted(((x0 * a + x) / 4, (x1 * a + x) / 4)), canvas.shape[1])
+    down, rows = _overlap(sorted(((y0 * d + y) / 4, (y1 * d + y) / 4)), canvas.shape[0])
+    # Of the 255 of each of a cell's 16 fine pixels more than half.
+    canvas[down, across] |= (rows * _WEIGHTS).T @ columns >= 8 * 255
 
 
-class _Overlap(NamedTuple):
-    """Of a span with the cells of one axis."""
-
-    cells: slice
-    """Those it touches."""
-    whole: NDArray[np.int16]
-    """How many of a cell's fine pixels lie in it."""
-    inner: NDArray[np.int16]
-    """The same without the span's first and last pixel."""
-
-
-def _overlap(span: list[float], length: int) -> _Overlap:
+def _overlap(span: list[float], length: int) -> tuple[slice, NDArray[np.float32]]:
+    """The n cells of an axis that ``span`` touches, and [2, n] how many fine pixels of each lie in it, and how many
+    without its first and last pixel.
+    """
     low, high = span
     start = max(math.floor(low), 0)
     stop = max(min(math.ceil(high), length), start)
     # In 16ths of a fine pixel first, as OpenCV takes its points.
     first, last = ((round(((end - start) * _FINE - 0.5) * 16) + 8) // 16 for end in span)
-    pixel = np.arange(0, (stop - start) * _FINE, _FINE, dtype=np.int16)  # the first of each cell
-    whole, inner = (
-        (np.minimum(last - inset - pixel, _FINE - 1) - np.maximum(first + inset - pixel, 0) + 1).clip(0)
-        for inset in (0, 1)
+    ends = np.array([[last, -first], [last - 1, -first - 1]], dtype=np.float32)[..., None]
+    pixel = np.arange(0, (stop - start) * _FINE, _FINE, dtype=np.float32)  # the first of each cell
+    return slice(start, stop), np.maximum(
+        np.minimum(ends[:, 0] - pixel, _FINE - 1) + np.minimum(ends[:, 1] + pixel, 0) + 1, 0
     )
-    return _Overlap(slice(start, stop), whole, inner)

@@ -100,7 +100,7 @@ class ImageDataset(Dataset[Sample]):
         self.seed = seed
         self.pipeline = build_pipeline(config, train=train)
         self.flip_permutation = skeleton.flip_permutation
-        self.is_labelled = annotations.is_labelled
+        self.is_person, self.is_unlabelled = ~annotations.is_crowd, ~annotations.is_labelled
         self.skipped = torch.zeros(annotations.num_images, dtype=torch.bool).share_memory_()
         """bool [N], shared with the workers: photographs that could not be read so far."""
 
@@ -194,9 +194,7 @@ class ImageDataset(Dataset[Sample]):
         rows = np.concatenate([np.arange(span.start, span.stop) for span in spans])
         which = np.repeat(np.arange(len(drawn)), [span.stop - span.start for span in spans])
         people = warp_people(self._people(rows), which, [each.placed for each in drawn], self.flip_permutation)
-        kept = np.flatnonzero(
-            (people.boxes[:, 2:] > people.boxes[:, :2]).all(axis=1) & ~self.annotations.is_crowd[rows]
-        )
+        kept = np.flatnonzero((people.boxes[:, 2:] > people.boxes[:, :2]).all(axis=1) & self.is_person[rows])
         people, rows = people.select(kept), rows[kept]
         ends = np.searchsorted(which[kept], np.arange(len(drawn)), side="right").tolist()
         parts = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
@@ -235,7 +233,7 @@ class ImageDataset(Dataset[Sample]):
         A person whose keypoints were all cut off is not ignored: that they are not in the input is known.
         """
         people = self.annotations.people(drawn.number)
-        rows = np.flatnonzero(~self.is_labelled[people]) + people.start
+        rows = np.flatnonzero(self.is_unlabelled[people]) + people.start
         shape = self.config.ignore_shape
         return ignore_map(self.annotations, rows, shape, drawn.placed.matrix, original_hw, drawn.placed.hw)
 

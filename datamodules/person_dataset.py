@@ -84,7 +84,7 @@ class PersonDataset(ImageDataset):
         if train:  # so that whichever photograph replaces one that is skipped shows somebody
             annotations = annotations.select(np.flatnonzero(annotations.labelled_per_image > 0))
         super().__init__(annotations, config, skeleton, train=train, seed=seed)
-        self.rows = np.flatnonzero(self.is_labelled)
+        self.rows = np.flatnonzero(~self.is_unlabelled)
         detected = None if train or config.detections.file is None else read_detections(config.detections, annotations)
         self.people = self._annotated() if detected is None else detected
         self.has_truth = detected is None

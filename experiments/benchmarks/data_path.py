@@ -30,6 +30,7 @@ from datamodules.device_warp import UnwarpedBatch, warp_batch
 from datamodules.host_memory import keep_freed_memory
 from datamodules.image_dataset import ImageDataset, Sample
 from datamodules.person_dataset import PersonDataset
+from datamodules.sampler import Draw
 from datamodules.selection import annotation_file
 from datamodules.skeleton import COCO
 from datamodules.views import build_dataset
@@ -90,8 +91,10 @@ def decode(files: list[Path]) -> None:
 
 
 def ours(dataset: ImageDataset, numbers: range, collate: Callable[[list[Sample]], object], batch: int) -> None:
+    """As a DataLoader's worker, with a sampler's keys."""
     for start in range(numbers.start, numbers.stop, batch):
-        collate(dataset.__getitems__(range(start, min(start + batch, numbers.stop))))  # as a DataLoader's worker
+        part = range(start, min(start + batch, numbers.stop))
+        collate(dataset.__getitems__([Draw(number, 0) for number in part] if dataset.train else part))
 
 
 def one_after_the_other(case: Case) -> A.Compose:
@@ -141,8 +144,8 @@ def measure(case: Case, annotations: Annotations, setting: Setting, most: int) -
     files = [annotations.path(number) for number in numbers]
     runs = {
         "decode": partial(decode, files),
-        "worker": partial(ours, here, range(count), collate, case.batch),
-        "device": partial(ours, there, range(count), collate.unwarped, case.batch),
+        "worker": partial(ours, here, range(count), collate.parcel, case.batch),
+        "device": partial(ours, there, range(count), collate.unwarped_parcel, case.batch),
         "naive": partial(naive, here, files, numbers, one_after_the_other(case), case.batch),
     }
     times = {name: value / count for name, value in setting.race(runs, repeats=3, budget=8.0).items()}
