@@ -160,16 +160,17 @@ def source_of(image: NDArray[np.uint8], matrix: Matrix, hw: tuple[int, int]) -> 
     to_image = invert(matrix)
     if kind is not None:
         return Source(image, to_image, True)
-    x0, y0, x1, y1 = map_boxes(to_image, np.array([[0.0, 0.0, hw[1], hw[0]]]))[0].tolist()
-    left, right = _span(x0, x1, image.shape[1])
-    top, bottom = _span(y0, y1, image.shape[0])
+    (left, right), (top, bottom) = (
+        _span((shift, a * hw[1] + shift, b * hw[0] + shift, a * hw[1] + b * hw[0] + shift), length)
+        for (a, b, shift), length in zip(to_image.tolist(), (image.shape[1], image.shape[0]), strict=True)
+    )
     return Source(image[top:bottom, left:right], compose(to_image, translation(-left, -top)), False)
 
 
-def _span(low: float, high: float, length: int) -> tuple[int, int]:
-    """Pixels between ``low`` and ``high`` and a neighbour on either side, of ``length``: at least one."""
-    start = min(max(math.floor(low) - 1, 0), length - 1)
-    return start, max(min(math.ceil(high) + 1, length), start + 1)
+def _span(ends: tuple[float, ...], length: int) -> tuple[int, int]:
+    """Pixels from the least to the largest of ``ends``, and a neighbour on either side, of ``length``: at least one."""
+    start = min(max(math.floor(min(ends)) - 1, 0), length - 1)
+    return start, max(min(math.ceil(max(ends)) + 1, length), start + 1)
 
 
 def covers_frame(matrix: Matrix, image_hw: tuple[int, int], hw: tuple[int, int]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -64,8 +65,10 @@ class Segments(NamedTuple):
 def fill_polygon(canvas: NDArray[np.bool_], points: NDArray[np.float64]) -> None:
     """Set the cells of ``canvas`` [h, w] that the polygon ``points`` [n, 2] (in cells) covers by more than half."""
     height, width = canvas.shape
-    x0, y0 = np.maximum(np.floor(points.min(axis=0)), 0).astype(int)
-    x1, y1 = np.minimum(np.ceil(points.max(axis=0)), (width, height)).astype(int)
+    x0, y0 = (max(math.floor(low), 0) for low in points.min(axis=0).tolist())
+    x1, y1 = (
+        min(math.ceil(high), side) for high, side in zip(points.max(axis=0).tolist(), (width, height), strict=True)
+    )
     if x0 >= x1 or y0 >= y1:
         return
     fine = np.zeros(((y1 - y0) * _FINE, (x1 - x0) * _FINE), dtype=np.uint8)
