@@ -93,7 +93,14 @@ def follow(exportable: Exportable) -> torch.export.ExportedProgram:
     images = images_for(exportable, 2, 1, 0)
     with torch.no_grad():
         module = with_static_padding(exportable.module.eval())
-        return torch.export.export(module, (images,), dynamic_shapes=shapes, strict=False)
+        return torch.export.export(
+            module,
+            (images,),
+            dynamic_shapes=shapes,
+            strict=False,
+            # torch 2.11 cannot prove min(B, 32 B) = B, and would take it for a restriction of the batch
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
 
 
 def describe(trained: Trained, exportable: Exportable) -> dict[str, Any]:
