@@ -190,13 +190,9 @@ def test_nothing_found_and_nobody_there(tmp_path: Path, used: list[str]) -> None
 @needs_hotcoco
 def test_what_the_two_take_differently_is_left_to_pycocotools(tmp_path: Path, used: list[str]) -> None:
     keypoints = np.ones((17, 3)).cumsum(axis=0) * [3, 5, 0] + [0, 0, 2]
-    two = [person(number, number, keypoints, 5000.0) for number in (0, 1)]
-    twice = [person(5, number, keypoints, 5000.0) for number in (0, 1)]
+    people = [person(image + 1, image, keypoints, 5000.0) for image in (0, 1)]
     plain = [found(3, keypoints, 0.5), found(10, keypoints + 1, 0.25)]
-    people = [{**entry, "id": entry["id"] + 1} for entry in two]
     cases = [
-        (two, plain),
-        (twice, plain),
         (people, [{**entry, "category_id": 2} for entry in plain]),
         (people, [{**entry, "bbox": [0, 0, 100, 100]} for entry in plain]),
         (people, [{**entry, "bbox": []} for entry in plain]),
@@ -207,6 +203,17 @@ def test_what_the_two_take_differently_is_left_to_pycocotools(tmp_path: Path, us
     assert used == []
     reference, fast = both(write(tmp_path / "truth.json", people, 2))
     assert fast.score(plain)["AP"] == pytest.approx(1.0)
+    assert used == ["keypoints"]
+
+
+@needs_hotcoco
+@pytest.mark.parametrize("ids", [(0, 1), (5, 5)])
+def test_ids_that_pycocotools_would_lose_people_by_matter_to_neither(tmp_path: Path, ids: Any, used: list[str]) -> None:
+    keypoints = np.ones((17, 3)).cumsum(axis=0) * [3, 5, 0] + [0, 0, 2]
+    people = [person(number, image, keypoints, 5000.0) for image, number in enumerate(ids)]
+    reference, fast = both(write(tmp_path / "truth.json", people, 2))
+    results = [found(3, keypoints, 0.5), found(10, keypoints, 0.25)]
+    assert fast.score(results)["AP"] == reference.score(results)["AP"] == pytest.approx(1.0)
     assert used == ["keypoints"]
 
 
