@@ -24,16 +24,13 @@ from callbacks.rank_watch import RankWatch
 from callbacks.run_record import RunRecord, draw_curves
 from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
 from callbacks.weight_average import average_weights
-from datamodules.annotation_file import read_bytes
 from datamodules.coco import CocoDataModule
-from datamodules.config import View
-from datamodules.selection import annotation_file
 from datamodules.skeleton import Skeleton, load_skeleton
-from experiments.checkpoint import checkpoint_damage, read_checkpoint
-from experiments.config import ConfigError, OnNan, RunConfig, restore, to_plain
+from experiments.config import ConfigError, OnNan, RunConfig, to_plain
 from experiments.evaluation.protocol import protocol_name
 from experiments.training.batch_plan import BatchPlan, describe, plan_batches
-from experiments.training.run_directory import RunDirectory, refuse_other_settings
+from experiments.training.run_directory import RunDirectory
+from experiments.training.sources import checkpoint_to_resume, refuse_missing_files
 from experiments.training.trainer import build_trainer
 from lightning_modules.papers import PAPERS, load
 
@@ -101,7 +98,7 @@ class Session:
 
     def fit(self, *, resume: bool) -> None:
         """Train, from the newest sound checkpoint if ``resume``."""
-        checkpoint = self._checkpoint() if resume else None
+        checkpoint = checkpoint_to_resume(self.directory, self.config, self.say) if resume else None
         try:
             self.trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         except ValueError as error:
@@ -184,22 +181,6 @@ class Session:
             else:
                 logger.finalize("success" if exit_code == 0 else "failed")
 
-    def _checkpoint(self) -> Path | None:
-        """Raises:
-        ConfigError: the newest sound one is of another run, or of none.
-        """
-        files = self.directory.checkpoints_to_resume()
-        for file in files:
-            if (damage := checkpoint_damage(file)) is None:
-                started = read_checkpoint(file)["run"]["config"]
-                refuse_other_settings(file, restore(started, str(file)), self.config)
-                self.say(f"resuming from {file.name}")
-                return file
-            self.say(f"{file.name} is damaged ({damage})")
-        if files:
-            self.say("no checkpoint is sound: starting anew")
-        return None
-
     def _opening_line(self) -> str:
         config, trainer = self.config, self.trainer
         samples = describe(
@@ -235,21 +216,6 @@ class Session:
             )
             loggers += [wandb] if wandb is not None else []
         return loggers
-
-
-def refuse_missing_files(data: CocoDataModule) -> None:
-    """Told at once, not after pretrained weights were fetched.
-
-    Raises:
-        ValueError: there are neither data nor any to stand in for them, or an annotation or detection file is missing.
-    """
-    config, root = data.config, data.root
-    if config.root is not None:
-        for file in (annotation_file(root, split) for split in (config.train_split, config.val_split)):
-            if not file.is_file():
-                read_bytes(file)  # says why not
-    if config.view is View.person and config.detections.file and not Path(config.detections.file).is_file():
-        raise ConfigError(f"{config.detections.file}: no such file; correct data.detections.file")
 
 
 def build_module(config: RunConfig, skeleton: Skeleton, plan: BatchPlan) -> pl.LightningModule:
