@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_info
 
 from lightning_modules.ssn.config import Config
 from lightning_modules.ssn.feature_shift import FeatureShiftModule
@@ -45,7 +45,9 @@ class DelayedFsmInsertion(pl.Callback):
             for optimizer in trainer.optimizers:
                 for parameter in module.parameters():
                     optimizer.state.pop(parameter, None)
-        rank_zero_info(f"{len(waiting)} feature shifting modules inserted after {trainer.global_step} steps")
+        if trainer.is_global_zero:
+            told = f"{len(waiting)} feature shifting modules inserted after {trainer.global_step} steps"
+            print(told, file=sys.stderr, flush=True)
         for logger in trainer.loggers:
             logger.log_metrics({"fsm_inserted": float(len(waiting))}, step=max(trainer.global_step - 1, 0))
 

@@ -26,5 +26,7 @@ def test_modules_join_and_offsets_decay_in_a_run(tiny_coco, tmp_path, capfd, ref
     assert rates[-1] == pytest.approx(9e-4 * 4 / reference)
     result = json.loads((folder / "result.json").read_text())
     assert result["protocol"].endswith("flip-gt-boxes")
-    assert "AP_gt" in capfd.readouterr().out
+    out, err = capfd.readouterr()
+    assert "AP_gt" in out
+    assert err.count("3 feature shifting modules inserted after 2 steps") == 1
     assert yaml.safe_load((folder / "config.yaml").read_text())["model"]["architecture"] == "three_block"
