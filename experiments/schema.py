@@ -130,6 +130,7 @@ MACHINE_KEYS = (
     "wandb",
     "output",
     "data.num_workers",
+    "data.worker_timeout",
     "data.val_batch_size",
     "data.batch_size",
     "trainer.accelerator",

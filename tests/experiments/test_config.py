@@ -247,7 +247,8 @@ def test_the_order_of_independent_overrides_is_immaterial_and_values_survive_a_r
 
 def test_the_fingerprint_tells_experiments_apart_but_not_machines(toy: Path) -> None:
     plain = fingerprint(compose("toy"))
-    for machine in ("trainer.devices=2", "data.num_workers=9", "wandb.mode=offline", "name=x", "output.root=y"):
+    machines = ("trainer.devices=2", "data.num_workers=9", "data.worker_timeout=9", "wandb.mode=offline", "name=x")
+    for machine in (*machines, "output.root=y"):
         assert fingerprint(compose("toy", None, [machine])) == plain
     for scientific in ("model.width=9", "seed=1", "optimizer.lr=0.3", "data.limit_train=3", "trainer.max_epochs=3"):
         assert fingerprint(compose("toy", None, [scientific])) != plain
