@@ -22,11 +22,24 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.config import EvaluationBackend
-from experiments.command_line import FAILED, answer, say, stdout_to_stderr
+from experiments.command_line import FAILED, answer, natural, positive, say, share, stdout_to_stderr
 from experiments.config import ConfigError
 from experiments.evaluation.annotations import annotations_of
 from experiments.evaluation.protocol import PROTOCOLS, find_protocol
 from experiments.merging import read_override
+
+_COMPARED = (("compare",), "it is of the interval that --compare gives")
+_BELONGS = {
+    "flip": (("checkpoint",), "it is of the model"),
+    "scales": (("checkpoint",), "it is of the model"),
+    "annotations": (("predictions", "compare"), "a checkpoint's are those of data.root and data.val_split"),
+    "out": (("checkpoint", "predictions"), "it writes no file"),
+    "alg": (("checkpoint", "predictions"), "it writes no archive"),
+    "resamples": _COMPARED,
+    "confidence": _COMPARED,
+    "seed": _COMPARED,
+}
+"""Option -> what is scored where it has a meaning, and why it has none elsewhere."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,12 +66,13 @@ def _check(options: argparse.Namespace) -> None:
         find_protocol(options.protocol)
     for override in options.overrides:
         read_override(override)
-    for name in ("flip", "scales"):
-        if getattr(options, name) and not options.checkpoint:
-            raise ConfigError(f"--{name} is of the model: it needs --checkpoint")
+    source = given[0]
+    for name, (sources, why) in _BELONGS.items():
+        if getattr(options, name) is not None and source not in sources:
+            raise ConfigError(f"--{name} does not go with --{source}: {why}")
     for file in [options.predictions, *(options.compare or []), options.annotations]:
         if file is not None and not file.is_file():
-            raise ConfigError(f"{file}: no such file")
+            raise ConfigError(f"{file}: {'a folder, not a file' if file.is_dir() else 'no such file'}")
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -68,16 +82,17 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         from experiments.evaluation import scoring
 
         if options.compare:
+            confidence = 0.95 if options.confidence is None else options.confidence
             report = scoring.compare_files(
                 options.compare[0],
                 options.compare[1],
                 annotations,
-                resamples=options.resamples,
-                confidence=options.confidence,
-                seed=options.seed,
+                resamples=options.resamples or 1000,
+                confidence=confidence,
+                seed=options.seed or 0,
                 backend=backend,
             )._asdict()
-            return {"files": [str(file) for file in options.compare], "confidence": options.confidence, **report}
+            return {"files": [str(file) for file in options.compare], "confidence": confidence, **report}
         return scoring.score_file(options.predictions, annotations, options.protocol, options.alg, options.out, backend)
     if not options.checkpoint.exists():
         raise ConfigError(f"{options.checkpoint}: no such file")
@@ -117,9 +132,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=[backend.name for backend in EvaluationBackend],
         help="what computes the figures, the same either way (default: the run's, else pycocotools)",
     )
-    parser.add_argument("--resamples", type=int, default=1000, help="--compare: draws of images (default 1000)")
-    parser.add_argument("--confidence", type=float, default=0.95, help="--compare: of the interval (default 0.95)")
-    parser.add_argument("--seed", type=int, default=0, help="--compare: of the draws (default 0)")
+    parser.add_argument("--resamples", type=positive, metavar="N", help="--compare: draws of images (default 1000)")
+    parser.add_argument("--confidence", type=share, metavar="P", help="--compare: of the interval (default 0.95)")
+    parser.add_argument("--seed", type=natural, metavar="N", help="--compare: of the draws (default 0)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, all else on stderr")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="data.root=FOLDER and other keys of the run")
     return parser

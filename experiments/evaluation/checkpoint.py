@@ -11,6 +11,7 @@ from callbacks.coco_evaluation import CocoEvaluation
 from callbacks.progress import ProgressLine
 from datamodules.coco import CocoDataModule
 from experiments.checkpoint import Trained, checkpoint_file, load_trained, read_checkpoint
+from experiments.command_line import make_folder
 from experiments.config import to_plain
 from experiments.evaluation.flip_and_scales import flip_override, scales_override
 from experiments.evaluation.protocol import (
@@ -68,9 +69,8 @@ def evaluate_checkpoint(
         check_images(protocol, len(image_ids), config.data.root)
     name = protocol_name(config, len(image_ids))
     say(f"{config.paper} · {trained.file} · {len(image_ids)} images · {name}")
+    folder = make_folder(out or _default_folder(trained.file, name))
     evaluation = run_model(trained, data)
-    folder = out or _default_folder(trained.file, name)
-    folder.mkdir(parents=True, exist_ok=True)
     results = evaluation.results()
     *earlier, answer = results
     for stage in earlier:

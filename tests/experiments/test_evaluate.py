@@ -168,7 +168,12 @@ MISTAKES = [
     (["--predictions", "nowhere.json"], "nowhere.json: no such file"),
     (["--predictions", "{run}/metrics.csv", "--annotations", "{run}/metrics.csv"], "not JSON"),
     (["--predictions", "{run}/run.json"], "no record beside it; give --annotations"),
-    (["--predictions", "{run}/run.json", "--flip", "on"], "needs --checkpoint"),
+    (["--predictions", "{run}/run.json", "--flip", "on"], "--flip does not go with --predictions: it is of the model"),
+    (["--checkpoint", "{run}", "--seed", "3"], "--seed does not go with --checkpoint"),
+    (["--checkpoint", "{run}", "--annotations", "{run}/run.json"], "a checkpoint's are those of data.root"),
+    (["--compare", "{run}/run.json", "{run}/run.json", "--out", "{run}"], "--out does not go with --compare"),
+    (["--predictions", "{run}"], "a folder, not a file"),
+    (["--checkpoint", "{run}", "--out", "{run}/run.json/below"], "cannot be made a folder .*set --out"),
     (["--predictions", "{run}/run.json", "data.root=nowhere"], "person_keypoints_val2017.json: no such file"),
 ]
 
@@ -179,6 +184,13 @@ def test_mistakes_are_one_line(run_folder, capfd):
         assert code == 2
         assert line == f"error: {report['error']}"
         assert re.search(message, line), line
+
+
+@pytest.mark.parametrize(("option", "value"), [("--resamples", "0"), ("--confidence", "1"), ("--seed", "-1")])
+def test_senseless_draws_are_refused_by_name(option, value, capfd):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--compare", "a.json", "b.json", f"{option}={value}"])
+    assert option in capfd.readouterr().err.splitlines()[-1]
 
 
 @pytest.fixture
