@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks a server at import otherwise
@@ -16,12 +15,8 @@ from numpy.typing import NDArray
 from datamodules.config import AugmentationConfig, DataConfig, Resize, Spread, WarpPlace
 from datamodules.geometry import (
     Matrix,
-    clip_boxes,
     compose,
-    determinant,
     identity,
-    map_boxes,
-    map_points,
     placing,
     scaling,
     translation,
@@ -45,8 +40,8 @@ class Warp(A.DualTransform):
 
     Targets: ``image`` u8 [H, W, 3]; ``matrix`` f64 [2, 3], to which the map is appended; ``mirrored`` bool, which it
     toggles; ``hw``, which becomes the input's height and width. What else belongs to the photograph follows from these:
-    points by ``geometry.map_points``, people by ``warp_people``. (albumentations' own keypoints mirror to W - 1 - x and
-    lose their sides, so they are not used.)
+    points by ``geometry.map_points``, people by ``people.warp_people``. (albumentations' own keypoints mirror to
+    W - 1 - x and lose their sides, so they are not used.)
 
     Random numbers come from albumentations' generators: ``Compose.set_random_seed`` repeats a draw.
 
@@ -199,59 +194,3 @@ def fill_color(mean: list[float]) -> tuple[int, int, int]:
     """The u8 RGB colour nearest to ``mean`` (in [0, 1]): about 0 once normalised."""
     red, green, blue = (round(255 * value) for value in mean)
     return red, green, blue
-
-
-class People(NamedTuple):
-    """N people of photographs, or of inputs, in their pixels."""
-
-    keypoints: NDArray[np.float32]
-    """[N, K, 2]; zero where ``visibility`` is 0."""
-    visibility: NDArray[np.uint8]
-    """[N, K]; in an input 0 too where the keypoint left it."""
-    boxes: NDArray[np.float32]
-    """[N, 4], x0 y0 x1 y1; in an input the upright box around the mapped box, clipped: without area where the person
-    left."""
-    areas: NDArray[np.float32]
-    """[N]; in an input scaled with the picture, and what was cut off still counts."""
-
-    def select(self, rows: NDArray[np.int64] | slice) -> People:
-        return People(self.keypoints[rows], self.visibility[rows], self.boxes[rows], self.areas[rows])
-
-
-class Placed(NamedTuple):
-    """How a photograph became an input."""
-
-    matrix: Matrix
-    """From the photograph to the input."""
-    hw: tuple[int, int]
-    """Height and width of the input."""
-    mirrored: bool
-
-
-def warp_people(
-    people: People, which: NDArray[np.int64], placed: Sequence[Placed], flip_permutation: tuple[int, ...]
-) -> People:
-    """``people`` of photographs, person n of number ``which[n]``, as they are in the inputs ``placed``.
-
-    All of a batch at once: to begin an operation takes longer than to go through the few people of one photograph.
-    ``flip_permutation`` exchanges left and right joints where an input is mirrored. N may be 0.
-    """
-    matrices = np.array([each.matrix for each in placed])[which]
-    hw = np.array([each.hw for each in placed], dtype=np.float32)[which]
-    scales = np.array([abs(determinant(each.matrix)) for each in placed], dtype=np.float32)[which]
-    mapped, visibility = map_points(matrices, people.keypoints), people.visibility
-    if any(each.mirrored for each in placed):
-        is_mirrored = np.array([each.mirrored for each in placed])[which]
-        mapped[is_mirrored] = mapped[is_mirrored][:, flip_permutation]
-        visibility = np.where(is_mirrored[:, None], visibility[:, flip_permutation], visibility)
-    # Rounded before it is judged: what is inside must stay inside in f32.
-    points = mapped.astype(np.float32)
-    inside = ((points >= 0) & (points < hw[:, None, ::-1])).all(axis=2)
-    visibility = visibility * inside
-    points[visibility == 0] = 0
-    return People(
-        keypoints=points,
-        visibility=visibility,
-        boxes=clip_boxes(map_boxes(matrices, people.boxes), hw).astype(np.float32),
-        areas=people.areas * scales,
-    )

@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.annotations import Annotations
-from datamodules.augmentation import People, Placed, build_pipeline, start, warp_people
+from datamodules.augmentation import build_pipeline, start
 from datamodules.config import DataConfig, OnBadImage, View, WarpPlace
 from datamodules.device_warp import memory_for, put
 from datamodules.geometry import Matrix, Source, invert, source_of
 from datamodules.ignore_map import ignore_map
+from datamodules.people import People, Placed, warp_people
 from datamodules.photographs import ImageError, read_photograph
 from datamodules.sampler import Draw
 from datamodules.skeleton import Skeleton

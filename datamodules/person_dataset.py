@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.annotations import Annotations
-from datamodules.augmentation import Frame, People, Pipeline, Placed, Warp, color_transforms, fill_color, warp_people
+from datamodules.augmentation import Frame, Pipeline, Warp, color_transforms, fill_color
 from datamodules.config import AugmentationConfig, DataConfig
 from datamodules.detections import Boxes, read_detections
 from datamodules.geometry import Matrix, identity, invert
 from datamodules.image_dataset import Drawn, ImageDataset, Opened, Sample, SampleMeta
+from datamodules.people import People, Placed, warp_people
 from datamodules.sampler import Draw
 from datamodules.skeleton import Skeleton
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.augmentation import People, Pipeline, Placed, build_pipeline, start, warp_people
+from datamodules.augmentation import Pipeline, build_pipeline, start
 from datamodules.collate import Collate
 from datamodules.config import AugmentationConfig, DataConfig, Resize, View, WarpPlace
 from datamodules.geometry import Matrix, invert
 from datamodules.image_dataset import Sample, SampleMeta
+from datamodules.people import People, Placed, warp_people
 from datamodules.person_dataset import PersonWarp
 from datamodules.skeleton import Skeleton
 

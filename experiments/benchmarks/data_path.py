@@ -167,10 +167,10 @@ def one_by_one(batch: UnwarpedBatch) -> Tensor:
     """Each photograph by itself through ``grid_sample``, into the batch."""
     photographs = batch.photographs
     images = torch.zeros(len(photographs.hw), 3, *photographs.padded_hw, device=photographs.pixels.device)
-    at = 0
     for number, (height, width) in enumerate(photographs.hw.tolist()):
-        pixels = photographs.pixels[at : at + height * width].view(1, height, width, 3).permute(0, 3, 1, 2).float()
-        at += height * width
+        rest, stride = photographs.pixels[photographs.first[number] :], int(photographs.stride[number])
+        part = rest.as_strided((1, height, width, 3), (0, 3 * stride, 3, 1), rest.storage_offset())
+        pixels = part.permute(0, 3, 1, 2).float()
         y, x = (torch.arange(side, device=images.device) + 0.5 for side in photographs.padded_hw)
         cells = torch.stack(torch.broadcast_tensors(x, y[:, None]), dim=-1)
         matrix = photographs.to_pixels[number]

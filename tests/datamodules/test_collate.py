@@ -3,10 +3,10 @@ from functools import partial
 import numpy as np
 import torch
 
-from datamodules.augmentation import People
 from datamodules.collate import Collate
 from datamodules.geometry import identity
 from datamodules.image_dataset import Sample, SampleMeta
+from datamodules.people import People
 
 
 def sample(height, width, people, number, masks=False):

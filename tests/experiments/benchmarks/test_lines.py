@@ -119,7 +119,7 @@ def test_the_data_path_runs_on_rendered_people():
 
 
 def test_the_device_warps_what_grid_sample_does(tmp_path):
-    for case in (data_path.CASES[1], data_path.CASES[4]):  # a frame, and a turned crop
+    for case in (data_path.CASES[number] for number in (1, 2, 4)):  # a frame, a part of a photograph, a turned crop
         annotations_ = data_path.photographs(QUICK, tmp_path, 1)
         dataset = data_path.build_dataset(
             annotations_, replace(case.config, warp=WarpPlace.device), COCO, train=case.train
