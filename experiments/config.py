@@ -13,7 +13,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.merging import ConfigError, did_you_mean, merge, read_override, read_yaml_file
-from experiments.schema import MACHINE_KEYS, OnNan, RunConfig, WandbConfig, WandbMode, is_among
+from experiments.schema import DATA_PATHS, MACHINE_KEYS, OnNan, RunConfig, WandbConfig, WandbMode, is_among
 from lightning_modules.papers import PAPERS, load
 
 __all__ = [
@@ -141,8 +141,12 @@ def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def scientific(plain: dict[str, Any]) -> dict[str, Any]:
-    """The dotted keys that decide a run's result: all but ``MACHINE_KEYS``."""
-    return {key: value for key, value in flatten(plain).items() if not is_among(key, MACHINE_KEYS)}
+    """The dotted keys that decide a run's result: all but ``MACHINE_KEYS``.
+
+    Data are known by the last name of their path: a copy on a node's own disk is the same data.
+    """
+    kept = {key: value for key, value in flatten(plain).items() if not is_among(key, MACHINE_KEYS)}
+    return {key: Path(value).absolute().name if key in DATA_PATHS and value else value for key, value in kept.items()}
 
 
 def fingerprint(config: RunConfig) -> str:

@@ -155,3 +155,7 @@ TEST_KEYS = ("model.decode", "model.flip_test", "model.scales")
 def is_among(key: str, keys: tuple[str, ...]) -> bool:
     """Whether a dotted key is one of ``keys`` or lies in a section that is."""
     return any(key == one or key.startswith(f"{one}.") for one in keys)
+
+
+DATA_PATHS = ("data.root", "data.detections.file")
+"""Where data lie may differ too, what they are called may not."""

@@ -254,6 +254,18 @@ def test_the_fingerprint_tells_experiments_apart_but_not_machines(toy: Path) -> 
         assert fingerprint(compose("toy", None, [scientific])) != plain
 
 
+def test_data_are_known_by_their_name_wherever_they_lie(toy: Path) -> None:
+    def known(*overrides: str) -> str:
+        return fingerprint(compose("toy", None, list(overrides)))
+
+    assert (
+        known("data.root=/datasets/coco") == known("data.root=/scratch/17/coco/") != known("data.root=/datasets/crowd")
+    )
+    assert known() != known("data.root=/datasets/coco")
+    boxes = [f"data.detections.file={file}" for file in ("/a/boxes.json", "/b/boxes.json", "/a/others.json")]
+    assert known(boxes[0]) == known(boxes[1]) != known(boxes[2])
+
+
 def test_load_config_refuses_what_is_no_run(toy: Path) -> None:
     with pytest.raises(ConfigError, match="not the configuration of a run"):
         load_config(toy)
