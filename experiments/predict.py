@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from experiments.prediction.people import Overlay
 
 FAULTY = 1
+CPU_BATCH = 8
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,7 +79,7 @@ def _predict(options: argparse.Namespace, report: dict[str, Any]) -> int:
         sources,
         boxes,
         writer,
-        batch_size=options.batch or trained.config.data.val_batch_size,
+        batch_size=options.batch or _batch_size(trained, device, exact=options.exact),
         max_pixels=trained.config.data.max_image_pixels,
         limit=options.limit,
     )
@@ -101,6 +102,12 @@ def _device(name: str | None) -> torch.device:
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from error
+
+
+def _batch_size(trained: Trained, device: torch.device, *, exact: bool) -> int:
+    """The evaluation's; on a CPU so few that they stay near its caches, and all stages are busy in a short clip."""
+    of_evaluation = trained.config.data.val_batch_size
+    return of_evaluation if exact or device.type != "cpu" else min(of_evaluation, CPU_BATCH)
 
 
 def _boxes(options: argparse.Namespace, trained: Trained, device: torch.device) -> BoxSource | None:
@@ -192,7 +199,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-pictures", action="store_true", help="JSON alone")
     parser.add_argument("--limit", type=positive, metavar="N", help="frames of each video and camera")
-    parser.add_argument("--batch", type=positive, metavar="N", help="samples at once; default: the evaluation's")
+    parser.add_argument(
+        "--batch", type=positive, metavar="N", help="samples at once; default: the evaluation's, on a CPU at most 8"
+    )
     parser.add_argument(
         "--exact", action="store_true", help="the network as trained: slower, and an evaluation's very figures"
     )

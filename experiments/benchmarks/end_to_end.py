@@ -4,9 +4,8 @@
 
 Random weights, one picture or crop at a time (16 too with ``--full``), beside the peers that are installed, on the same
 pixels. Ours is the network as ``experiments.predict`` asks it; the naive form is the module as it is trained: fp32,
-channels first, not compiled. What random weights
-find is no guide to how long people take to decode: InsPose, Keypoint R-CNN and RTMO are made to look at 20, the
-bottom-up papers decode what their network would say of the true people.
+channels first, not compiled. What random weights find is no guide to how long people take to decode: InsPose, Keypoint
+R-CNN and RTMO are made to look at 20, the bottom-up papers decode what their network would say of the true people.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from pytorch_lightning.utilities import move_data_to_device
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from datamodules.coco import CocoDataModule
 from datamodules.config import RenderedConfig
@@ -138,6 +138,14 @@ def decoding_of_truth(module: Any, batch: PoseBatch) -> Run | None:
     return None
 
 
+@torch.no_grad()
+def gmac(run: Run) -> float:
+    """Billion multiply-accumulates of its products and convolutions: what a faster peer saves, or does not."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops() / 2e9
+
+
 def measure(model: Model, root: Path, size: int, setting: Setting) -> list[Line]:
     """Two lines: the whole of a batch, and its decoding."""
     config = compose(model.paper, model.preset, list(model.overrides))
@@ -162,6 +170,7 @@ def measure(model: Model, root: Path, size: int, setting: Setting) -> list[Line]
     decoding = times.get("truth", times["ours"] - network)
     label = f"{model.paper}, {size} × {'×'.join(str(side) for side in batch.images.shape[-2:])}"
     found = {name: times[name] for name in peers}
+    work = ", ".join(f"{name} {gmac(run):.3g}" for name, run in {"ours": ours, **peers}.items())
     whole = Line(
         f"inference, {label}",
         times["ours"],
@@ -169,7 +178,7 @@ def measure(model: Model, root: Path, size: int, setting: Setting) -> list[Line]
         min(found.values(), default=None),
         against=model.against,
         asked=model.asked,
-        note="; ".join(part for part in (model.note, *missing) if part),
+        note="; ".join(part for part in (f"billion multiply-accumulates: {work}", model.note, *missing) if part),
         peers=found,
     )
     share = f"{100 * decoding / (network + decoding):.1f} % of inference; limit: a tenth of it"

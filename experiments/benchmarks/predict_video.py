@@ -1,7 +1,7 @@
 """Prediction on a video against the model alone: reading, warping, drawing and encoding beside inference.
 
     python -m experiments.benchmarks.predict_video
-    python -m experiments.benchmarks.predict_video --checkpoint runs/inspose/NAME --batch 8
+    python -m experiments.benchmarks.predict_video --checkpoint runs/inspose/NAME --batch 4
     python -m experiments.benchmarks.predict_video --paper ssn --preset none --threads 1
 
 A rendered video of 640×480 goes through a checkpoint or, with random weights, through an InsPose of the demo's size;
@@ -42,6 +42,7 @@ from datamodules.skeleton import COCO
 from datamodules.synthetic.scene import render_scene
 from experiments.benchmarks.measuring import Line, Setting
 from experiments.config import RunConfig, compose
+from experiments.predict import CPU_BATCH
 from experiments.prediction.boxes import whole_image
 from experiments.prediction.cores import plan_streams
 from experiments.prediction.inputs import Picture, Source, find_sources, read_pictures
@@ -225,7 +226,7 @@ def lines(setting: Setting) -> list[Line]:
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
         make = partial(untrained, compose("inspose", "demo", list(DEMO)))
-        race = Race(Path(folder), make, 300 if setting.full else 48, 4)
+        race = Race(Path(folder), make, 300 if setting.full else 48, CPU_BATCH)
         found = [measure(race, threads, 3) for threads in sorted({1, cores})]
     return [_line(measured, cores) for measured in found]
 
@@ -275,7 +276,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--preset", default="demo", help="of its configuration; none is the paper's own size")
     add("--set", action="append", default=[], metavar="KEY=VALUE")
     add("--frames", type=int, default=300)
-    add("--batch", type=int, default=4)
+    add("--batch", type=int, default=CPU_BATCH)
     add("--rounds", type=int, default=3)
     add("--threads", type=int, action="append", help="of torch; repeatable; default: one, and all")
     return parser

@@ -17,11 +17,11 @@ PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pycocoto
 _HEAD = """# Measured speed
 
 Written by `make bench` (`python -m experiments.benchmark`); do not edit. Less is better in every column but the last
-two. *naive* is the straightforward form of the same function, *peer* what others use for it (of several the
-fastest), *limit* what it cannot
-beat or is not to exceed. *ratio* is how many times better ours is than the figure it names, or which share of the
-limit is reached; *asked* is the least that will do. All figures of a line are medians of one run of one process, taken
-in turn: on a CPU processor time of one thread, on a GPU wall time. Compare ratios; absolute figures are the machine's.
+two. *naive* is the straightforward form of the same function, *peer* what others use for it (of several the fastest),
+*limit* what it cannot beat or is not to exceed. *ratio* is how many times better ours is than the figure it names, or
+which share of the limit is reached; *asked* is the least that will do. All figures of a line are medians of one run of
+one process, taken in turn: on a CPU processor time of one thread, on a GPU wall time. Compare ratios; absolute figures
+are the machine's.
 """
 
 

@@ -9,8 +9,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from experiments.predict import main
+from datamodules.config import DataConfig
+from datamodules.skeleton import COCO
+from experiments.checkpoint import Trained
+from experiments.predict import _batch_size, main
+from experiments.schema import RunConfig
 
 
 @pytest.fixture
@@ -111,3 +116,13 @@ def test_ctrl_c_keeps_what_was_done(
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 130
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 2
     assert cv2.VideoCapture(str(tmp_path / "out" / "clip.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "device", "exact", "expected"),
+    [(32, "cpu", False, 8), (2, "cpu", False, 2), (32, "cpu", True, 32), (32, "cuda", False, 32)],
+)
+def test_batches_are_small_on_a_cpu(given: int, device: str, exact: bool, expected: int) -> None:
+    config = RunConfig(data=DataConfig(val_batch_size=given))
+    trained = Trained(config, torch.nn.Identity(), COCO, Path())
+    assert _batch_size(trained, torch.device(device), exact=exact) == expected
