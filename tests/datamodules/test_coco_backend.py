@@ -130,7 +130,7 @@ def test_any_scene_has_the_same_figures_and_matches(
 
     check()
     assert used.count("keypoints") >= 100
-    assert not recwarn.list
+    assert not [warning for warning in recwarn if "hotcoco" in str(warning.message)]  # others may be of tests before
 
 
 @needs_hotcoco

@@ -104,7 +104,7 @@ def test_an_output_with_another_use_is_not_folded():
     assert len(norms_of(network)) == 1
     torch.testing.assert_close(given, expected)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         assert not norms_of(inference_form(stirred(Forked(past=False))))
 
 
