@@ -124,7 +124,8 @@ def padded(images: Tensor) -> Tensor:
 
 def _asked(setting: Setting, run: Run) -> Run:
     def ask() -> object:
-        with torch.no_grad(), setting.autocast():
+        with torch.no_grad(), setting.autocast(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return run()
 
     return ask
