@@ -54,7 +54,7 @@ def load_trained(source: Path, overrides: Sequence[str] = (), *, paper: str | No
         raise CheckpointError(f"{file}: of paper {stored['paper']!r}, which this version does not have")
     if paper is not None and stored["paper"] != paper:
         raise CheckpointError(f"{file}: a run of paper {stored['paper']}, not of {paper}")
-    config: RunConfig = _without_pretrained(restore(stored["config"], str(file), overrides))
+    config: RunConfig = without_pretrained(restore(stored["config"], str(file), overrides))
     skeleton = skeleton_from(content["hyper_parameters"]["skeleton"])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*frozen stages keep random weights.*")  # they are loaded below
@@ -138,13 +138,13 @@ def _failed_checksum(file: Path) -> str | None:
     return None if member is None else f"the checksum of {member} does not fit"
 
 
-def _without_pretrained(config: Any) -> Any:
+def without_pretrained(config: Any) -> Any:
     """``config`` with every ``weights`` that names some set to None, in its sections too."""
     changes: dict[str, Any] = {}
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         if dataclasses.is_dataclass(value):
-            changes[item.name] = _without_pretrained(value)
+            changes[item.name] = without_pretrained(value)
         elif item.name == "weights":
             changes[item.name] = None
     return dataclasses.replace(config, **changes)

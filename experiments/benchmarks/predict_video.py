@@ -41,6 +41,7 @@ from datamodules.contracts import PoseBatch
 from datamodules.skeleton import COCO
 from datamodules.synthetic.scene import render_scene
 from experiments.benchmarks.measuring import Line, Setting
+from experiments.checkpoint import load_trained, without_pretrained
 from experiments.config import RunConfig, compose
 from experiments.predict import CPU_BATCH
 from experiments.prediction.boxes import whole_image
@@ -111,14 +112,12 @@ Make = Callable[[bool], Estimator]
 
 def untrained(config: RunConfig, as_trained: bool) -> Estimator:
     torch.manual_seed(0)
-    config.model.backbone.weights = None
+    config.model = without_pretrained(config.model)
     module = load(PAPERS[config.paper].module)(config.model, config.optimizer, COCO).eval()
     return Estimator(module, config.data, COCO, device=torch.device("cpu"), as_trained=as_trained)
 
 
 def trained(run: Path, overrides: list[str], as_trained: bool) -> Estimator:
-    from experiments.checkpoint import load_trained
-
     found = load_trained(run, overrides)
     device = torch.device("cpu")
     return Estimator(found.module, found.config.data, found.skeleton, device=device, as_trained=as_trained)
