@@ -18,7 +18,7 @@ from datamodules.image_dataset import Sample
 from datamodules.results import Suppress, best_rows, person_areas, to_host
 from datamodules.skeleton import Skeleton
 from datamodules.unlabelled import UnlabelledSamples
-from lightning_modules.shared.inference_form import inference_form
+from lightning_modules.shared.inference_form import inference_form, memory_format_of
 
 Overlay = Callable[[Any, PoseBatch], torch.Tensor]
 """(module, normalised batch) -> maps f32 [B, C, h, w] over the input: a channel in [0, 1], or two of a field."""
@@ -76,7 +76,8 @@ class Estimator:
         self.module = module.to(device)
         self.format = torch.contiguous_format
         if not as_trained:
-            self.module.network, self.format = inference_form(module.network), torch.channels_last
+            self.module.network = inference_form(module.network)
+            self.format = memory_format_of(module.network)
         self.device = device
         self.precision = precision
         self.overlay = overlay

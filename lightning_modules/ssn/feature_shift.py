@@ -97,10 +97,7 @@ class FeatureShiftModule(nn.Module):
 
     def non_local_maps(self, maps: Tensor) -> Tensor:
         """w^β(F ⊙ S) of P [B, C, H, W], the term that Eq. 4 adds to P; same shape."""
-        shifted = self.shift(self.reduce(maps))  # Eq. 1, 2
-        if self.attention is not None:
-            shifted = shifted * self.attention(maps)  # Eq. 6
-        return self.expand(shifted)
+        return self.expand(_attended(maps, self.reduce, self.shift, self.attention))
 
     @torch.no_grad()
     def insert(self) -> None:
@@ -119,6 +116,10 @@ class FeatureShiftModule(nn.Module):
         self.inserted.fill_(True)
         self.is_inserted = True
 
+    def folded(self) -> nn.Module:
+        """What it computes in eval mode, in a form to be asked in; see ``FoldedShift``. It stays as it is."""
+        return FoldedShift(self) if self.is_inserted else self
+
     def _watch(self, maps: Tensor) -> Tensor:
         with torch.no_grad():
             self.norm(maps)
@@ -126,6 +127,46 @@ class FeatureShiftModule(nn.Module):
             return maps
         idle = torch.stack([parameter.sum() for parameter in self.parameters()]).sum() * 0.0
         return maps + idle.to(maps.dtype)
+
+
+class FoldedShift(nn.Module):
+    """An inserted module in eval mode, in fewer passes over memory: Q = ReLU(aP + b + (a w^β)(F ⊙ S)), channels first.
+
+    a and b, of each channel, are what the normalisation amounts to; w^β's bias is in b.
+    """
+
+    scale: Tensor
+    bias: Tensor
+    weight: Tensor
+
+    @torch.no_grad()
+    def __init__(self, module: FeatureShiftModule) -> None:
+        super().__init__()
+        norm, expand = module.norm, module.expand
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert expand.bias is not None
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        bias = norm.bias + (expand.bias - norm.running_mean) * scale
+        self.reduce, self.shift, self.attention = module.reduce, module.shift, module.attention
+        self.register_buffer("scale", scale[:, None, None])
+        self.register_buffer("bias", bias[:, None, None])
+        self.register_buffer("weight", expand.weight.flatten(1) * scale[:, None])
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """P [B, C, H, W] -> Q of the same shape."""
+        shifted = _attended(maps, self.reduce, self.shift, self.attention)
+        total = torch.addcmul(self.bias, maps, self.scale).contiguous()
+        weight = self.weight.to(total.dtype).expand(len(maps), -1, -1)
+        total.flatten(2).baddbmm_(weight, shifted.flatten(2).to(total.dtype))  # a view: written in place
+        return total.relu_()
+
+
+def _attended(maps: Tensor, reduce: nn.Module, shift: nn.Module, attention: nn.Module | None) -> Tensor:
+    """F ⊙ S [B, K, H, W] of P [B, C, H, W]; S where there is no attention."""
+    shifted = shift(reduce(maps))  # Eq. 1, 2
+    attended: Tensor = shifted if attention is None else shifted * attention(maps)  # Eq. 6
+    return attended
 
 
 def _forget_start(norm: nn.BatchNorm2d) -> None:

@@ -109,6 +109,9 @@ class Network(nn.Module):
         ValueError: switches that exclude each other; the message names the key and the fix.
     """
 
+    cpu_memory_format = torch.contiguous_format
+    """Shifts move planes, and a CPU normalises groups of planes in half the time of groups of channels last."""
+
     def __init__(self, config: Config, num_keypoints: int) -> None:
         super().__init__()
         self.predictors = _predictors(config)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from datamodules.contracts import PoseBatch
 from lightning_modules.shared.relative import relative
+from lightning_modules.ssn.feature_shift import FoldedShift
 from lightning_modules.ssn.network import feature_shift_modules
 
 
@@ -23,8 +24,9 @@ def attention(module: Any, batch: PoseBatch) -> Tensor:
     Raises:
         ValueError: no module of the network has attention and takes part.
     """
-    shifting = [part for part in feature_shift_modules(module.network) if part.is_inserted]
-    attending = [part.attention for part in shifting if part.attention is not None]
+    inserted = [part.attention for part in feature_shift_modules(module.network) if part.is_inserted]
+    folded = [part.attention for part in module.network.modules() if isinstance(part, FoldedShift)]
+    attending = [attention for attention in inserted + folded if attention is not None]
     if not attending:
         raise ValueError("no feature shifting module of this checkpoint attends; --show heatmap is left")
     seen: list[Tensor] = []

@@ -9,6 +9,7 @@ from datamodules.contracts import Meta, Persons, PoseBatch
 from datamodules.skeleton import COCO
 from experiments.config import compose
 from lightning_modules.papers import PAPERS, load
+from lightning_modules.shared.inference_form import inference_form
 
 SOMEBODY = {
     "inspose": ["model.score_threshold=0.0"],
@@ -75,6 +76,16 @@ def test_the_longest_field_points_as_its_limb_does() -> None:
     limb = int(fields[:, :, 3, 5].norm(dim=1).argmax())
     longest = fields.norm(dim=1).max()
     torch.testing.assert_close(shown[:, 3, 5], fields[limb, :, 3, 5] / longest)
+
+
+@torch.no_grad()
+def test_attention_is_seen_in_the_form_that_predict_asks() -> None:
+    config = compose("ssn", "smoke", ["model.feature_shift.insert_step=0"])
+    module = load(PAPERS["ssn"].module)(config.model, config.optimizer, COCO).eval()
+    attention = load("lightning_modules.ssn.overlays:attention")
+    expected = attention(module, batch())
+    module.network = inference_form(module.network)
+    torch.testing.assert_close(attention(module, batch()), expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()

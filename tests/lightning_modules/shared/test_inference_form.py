@@ -10,11 +10,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from datamodules.skeleton import COCO
 from experiments.config import compose
 from lightning_modules.papers import PAPERS, load
-from lightning_modules.shared.inference_form import inference_form
+from lightning_modules.shared.inference_form import ChannelsLastPool, inference_form, memory_format_of
 
 CASES = {
     "inspose": (["model.backbone.weights=null", "model.backbone.frozen_stages=0"], 0),
-    "ssn": (["model.backbone.weights=null"], 3),  # normalise attention, no convolution
+    "ssn": (["model.backbone.weights=null", "model.feature_shift.insert_step=0"], 0),
     "graph_pcnn": (["model.backbone.weights=null"], 2),  # of the refinement's graphs
     "ssa": (["model.backbone.weights=null"], 0),
     "openpose_ssal": (["model.network.weights=null"], 0),
@@ -120,6 +120,25 @@ def test_statistics_of_the_batch_are_not_folded():
     images = torch.randn(2, 3, 8, 8)
     expected = network(images)
     torch.testing.assert_close(inference_form(network)(images), expected)
+
+
+class ChannelsFirst(nn.Sequential):
+    cpu_memory_format = torch.contiguous_format
+
+
+def test_a_network_may_stay_channels_first():
+    layers = nn.Conv2d(3, 8, 3), nn.MaxPool2d(3, 2, 1), nn.Conv2d(8, 4, 3)
+    images = torch.randn(2, 3, 16, 24)
+    with torch.no_grad():
+        expected = nn.Sequential(*layers)(images)
+        form = inference_form(ChannelsFirst(*layers).eval())
+        given = form(images)
+    assert memory_format_of(form) is torch.contiguous_format
+    assert isinstance(form[1], ChannelsLastPool)
+    assert given.is_contiguous()
+    torch.testing.assert_close(given, expected)
+    assert memory_format_of(nn.Sequential(*layers)) is torch.channels_last
+    assert memory_format_of(ChannelsFirst(*layers).to("meta")) is torch.channels_last
 
 
 def test_training_has_no_inference_form():

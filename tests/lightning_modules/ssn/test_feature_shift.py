@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lightning_modules.ssn.config import CorrelationAttention, FeatureShiftConfig
-from lightning_modules.ssn.feature_shift import FeatureShiftModule, NormalizedAttention
+from lightning_modules.ssn.feature_shift import FeatureShiftModule, FoldedShift, NormalizedAttention
 
 
 def module(kind: CorrelationAttention = CorrelationAttention.normalized, **changes) -> FeatureShiftModule:
@@ -42,6 +42,41 @@ def test_is_the_convolution_of_equations_4_and_5(kind):
     added = explicit_convolution(shift, maps)
     torch.testing.assert_close(shift.non_local_maps(maps), added)
     torch.testing.assert_close(shift(maps), F.relu(F.batch_norm(maps + added, None, None, training=True)))
+
+
+def stirred(**changes) -> FeatureShiftModule:
+    """In eval mode, its normalisation as after training."""
+    shift = module(**changes).eval()
+    nn.init.normal_(shift.norm.running_mean)
+    nn.init.uniform_(shift.norm.running_var, 0.5, 2.0)
+    nn.init.uniform_(shift.norm.weight, -1.5, 1.5)
+    nn.init.normal_(shift.norm.bias)
+    return shift
+
+
+@pytest.mark.parametrize("kind", CorrelationAttention)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@torch.no_grad()
+def test_folded_it_computes_the_same(kind, layout):
+    shift = stirred(kind=kind)
+    maps = torch.randn(2, 4, 6, 5, dtype=torch.float64).contiguous(memory_format=layout)
+    expected = shift(maps)
+    folded = shift.folded()
+    assert isinstance(folded, FoldedShift)
+    torch.testing.assert_close(folded(maps), expected)
+    assert torch.equal(shift(maps), expected)  # left as it was
+
+
+@torch.no_grad()
+def test_folded_it_computes_the_same_in_mixed_precision():
+    shift, maps = stirred().float(), torch.randn(2, 4, 6, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(shift.folded()(maps).float(), shift(maps).float(), rtol=0.05, atol=0.05)
+
+
+def test_what_waits_is_not_folded():
+    shift = waiting()
+    assert shift.folded() is shift
 
 
 @pytest.mark.parametrize(("to_area", "total"), [(False, 1.0), (True, 30.0)])
