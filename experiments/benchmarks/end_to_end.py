@@ -30,7 +30,7 @@ from experiments.benchmarks.peers import FOUND, peers_of
 from experiments.benchmarks.table import note_of
 from experiments.config import RunConfig, compose
 from lightning_modules.papers import PAPERS, load
-from lightning_modules.shared.inference_form import inference_form
+from lightning_modules.shared.inference_form import inference_form, memory_format_of
 
 SHARE = 0.10
 """Of an inference, what decoding may take."""
@@ -47,6 +47,8 @@ class Model(NamedTuple):
 
 
 BACKBONE = "model.backbone.weights=null"
+FROM_THE_START = "model.feature_shift.insert_step=0"
+"""SSN's modules, that training inserts later."""
 WHOLE = ("yolo11m-pose", "yolov8m-pose", "RTMO-s")
 CROP = ("SimpleBaseline", "MMPose R50", "HRNet-W32")
 MODELS = (
@@ -59,7 +61,7 @@ MODELS = (
         1.0,
         f"it, ours and RTMO look at {FOUND} people",
     ),
-    Model("ssn", None, (BACKBONE,), CROP, "peer", None, "all with flip test"),
+    Model("ssn", None, (BACKBONE, FROM_THE_START), CROP, "peer", None, "all with flip test"),
     Model("graph_pcnn", None, (BACKBONE,), CROP, "peer", None, "all with flip test; ours is SimpleBaseline and more"),
     Model("ssa", None, (BACKBONE,), WHOLE, "peer", None, ""),
     Model(
@@ -117,11 +119,14 @@ def batch_of(config: RunConfig, root: Path, size: int, setting: Setting) -> Pose
     data.setup("validate")
     batch = move_data_to_device(next(iter(data.val_dataloader())), torch.device(setting.device))
     batch = data.on_after_batch_transfer(batch, 0)
-    return with_format(batch) if setting.is_gpu else batch
-
-
-def with_format(batch: PoseBatch) -> PoseBatch:
+    if not setting.is_gpu:
+        return batch
     return batch._replace(images=batch.images.contiguous(memory_format=torch.channels_last))
+
+
+def laid_out(batch: PoseBatch, network: nn.Module) -> PoseBatch:
+    """``batch`` with its images as ``network`` takes them."""
+    return batch._replace(images=batch.images.contiguous(memory_format=memory_format_of(network)))
 
 
 def decoding_of_truth(module: Any, batch: PoseBatch) -> Run | None:
@@ -150,7 +155,7 @@ def measure(model: Model, root: Path, size: int, setting: Setting) -> list[Line]
     """Two lines: the whole of a batch, and its decoding."""
     config = compose(model.paper, model.preset, list(model.overrides))
     batch, module = batch_of(config, root, size, setting), module_of(config, setting)
-    watch, inside, asked = Stopwatch(module.network, setting), [], with_format(batch)
+    watch, inside, asked = Stopwatch(module.network, setting), [], laid_out(batch, module.network)
 
     def ours() -> None:
         with setting.autocast():

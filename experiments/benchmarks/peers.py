@@ -80,11 +80,11 @@ def keypoint_rcnn(batch: PoseBatch, setting: Setting, min_size: int = 800, max_s
 
 def simple_baseline(batch: PoseBatch, setting: Setting) -> Run:
     """Graph-PCNN's first stage, asked as ours are, with its flip test: networks compared, not forms."""
-    from experiments.benchmarks.end_to_end import BACKBONE, module_of, with_format
+    from experiments.benchmarks.end_to_end import BACKBONE, laid_out, module_of
     from experiments.config import compose
 
     module = module_of(compose("graph_pcnn", None, [BACKBONE, "model.refinement=none"]), setting)
-    asked = with_format(batch)
+    asked = laid_out(batch, module.network)
     return _asked(setting, lambda: module.predict(asked))
 
 

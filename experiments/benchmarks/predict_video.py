@@ -40,6 +40,7 @@ from datamodules.config import View
 from datamodules.contracts import PoseBatch
 from datamodules.skeleton import COCO
 from datamodules.synthetic.scene import render_scene
+from experiments.benchmarks.end_to_end import FROM_THE_START
 from experiments.benchmarks.measuring import Line, Setting
 from experiments.checkpoint import load_trained, without_pretrained
 from experiments.config import RunConfig, compose
@@ -246,7 +247,7 @@ def main(arguments: list[str] | None = None) -> list[Measured]:
         make = partial(trained, options.checkpoint, options.set)
     else:
         preset = None if options.preset == "none" else options.preset
-        own = list(DEMO) if options.paper == "inspose" else []
+        own = {"inspose": list(DEMO), "ssn": [FROM_THE_START]}.get(options.paper, [])
         make = partial(untrained, compose(options.paper, preset, [*own, *options.set]))
     threads = options.threads or sorted({1, os.cpu_count() or 1})
     with tempfile.TemporaryDirectory() as folder:

@@ -3,10 +3,10 @@
     python -m experiments.benchmarks.training_step
 
 Random weights, people as the paper evaluates them. The straightforward form is the same module in fp32, channels first,
-not compiled, its targets drawn in numpy on the host, person by person and joint by joint; ours has channels last and
-targets drawn on the device, and on a GPU bf16, and is compiled where asked for. On a CPU drawing counts as all work
-does. Beside a GPU workers would draw while it computes: the step then only waits for the copy, and the note tells what
-a worker spends. On a CPU inputs are small, so that a line takes seconds.
+not compiled, its targets drawn in numpy on the host, person by person and joint by joint; ours has channels last (but
+SSN on a CPU) and targets drawn on the device, and on a GPU bf16, and is compiled where asked for. On a CPU drawing
+counts as all work does. Beside a GPU workers would draw while it computes: the step then only waits for the copy, and
+the note tells what a worker spends. On a CPU inputs are small, so that a line takes seconds.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from datamodules.config import RenderedConfig
 from datamodules.contracts import Persons, PoseBatch
 from datamodules.synthetic import make_dataset
-from experiments.benchmarks.end_to_end import BACKBONE, batch_of, plain_module_of, with_format
+from experiments.benchmarks.end_to_end import BACKBONE, FROM_THE_START, batch_of, laid_out, plain_module_of
 from experiments.benchmarks.host_targets import ENCODERS
 from experiments.benchmarks.measuring import Line, Run, Setting
 from experiments.benchmarks.ssa_attention import kept_for_backward
 from experiments.config import compose
+from lightning_modules.shared.inference_form import memory_format_of
 
 
 class Case(NamedTuple):
@@ -48,7 +49,7 @@ class Case(NamedTuple):
 
 CASES = (
     Case("inspose", (BACKBONE,), ("data.size=192", "data.max_size=256"), 8),
-    Case("ssn", (BACKBONE,), ("data.crop_size=[128,96]",), 64),
+    Case("ssn", (BACKBONE, FROM_THE_START), ("data.crop_size=[128,96]",), 64),
     Case("graph_pcnn", (BACKBONE,), ("data.crop_size=[128,96]",), 64),
     Case("ssa", (BACKBONE,), ("data.size=192",), 8),
     Case("openpose_ssal", ("model.network.weights=null",), ("data.size=128",), 8),
@@ -101,12 +102,12 @@ def with_targets_of(targets: HostTargets, module: Any, run: Callable[[], Any]) -
 
 
 def module_to_train(config: Any, setting: Setting, *, is_plain: bool) -> Any:
-    """``is_plain``: as it is built; else with channels last, and compiled where asked for."""
+    """``is_plain``: as it is built; else with channels last where that is faster, and compiled where asked for."""
     module = plain_module_of(config, setting)
     module.requires_grad_(True).train()
     if is_plain:
         return module
-    module.network.to(memory_format=torch.channels_last)
+    module.network.to(memory_format=memory_format_of(module.network))
     if setting.compile:
         module.network = torch.compile(module.network)
     return module
@@ -160,7 +161,7 @@ def measure(case: Case, root: Path, setting: Setting) -> list[Line]:
     batch = batch_of(config, root, size, setting)
     batch = batch._replace(images=batch.images.contiguous())
     plain, ours = (module_to_train(config, setting, is_plain=is_plain) for is_plain in (True, False))
-    targets, last = HostTargets(case.paper, batch, setting), with_format(batch)
+    targets, last = HostTargets(case.paper, batch, setting), laid_out(batch, ours.network)
     runs: dict[str, Run] = {
         "plain": partial(with_targets_of, targets, plain, partial(step, plain, batch, Setting())),
         "ours": partial(step, ours, last, setting),

@@ -25,6 +25,7 @@ from experiments.benchmarks import (
 )
 from experiments.benchmarks.measuring import Line, Setting
 from lightning_modules.openpose_ssal.parts import parts_of
+from lightning_modules.ssn.network import feature_shift_modules
 
 QUICK = Setting()
 
@@ -166,20 +167,27 @@ def test_workers_come_to_own_objects_and_share_columns(monkeypatch):
 
 
 def test_a_step_of_training_has_a_rate_and_its_forms_differ_in_layout_and_targets_alone():
-    case = training_step.Case("ssn", (training_step.BACKBONE, "data.crop_size=[32,32]"), (), 2)
+    case = training_step.Case("graph_pcnn", (training_step.BACKBONE, "data.crop_size=[128,96]"), (), 2)
     line, memory = training_step.lines(QUICK, (case,))
     assert_sound([line, memory])
-    assert line.name == "training, ssn, 2 × 32×32"
+    assert line.name == "training, graph_pcnn, 2 × 128×96"
     assert "images/s" in line.note
     assert 0 < line.limit < line.ours
     assert memory.ours == pytest.approx(memory.naive, rel=0.05)
-    config = training_step.compose("ssn", None, list(case.overrides))
+    config = training_step.compose("graph_pcnn", None, list(case.overrides))
     modules = [training_step.module_to_train(config, QUICK, is_plain=is_plain) for is_plain in (True, False)]
     weights = [module.network.state_dict() for module in modules]
     for name, value in weights[0].items():
         assert value.equal(weights[1][name])
     strides = [{p.stride() for p in module.parameters() if p.dim() == 4 and p.shape[2] > 1} for module in modules]
     assert strides[0] != strides[1]
+
+
+def test_ssn_is_measured_with_its_modules():
+    cases = (*end_to_end.MODELS, *training_step.CASES)
+    for overrides in (case.overrides for case in cases if case.paper == "ssn"):
+        network = end_to_end.plain_module_of(end_to_end.compose("ssn", None, list(overrides)), QUICK).network
+        assert [module.is_inserted for module in feature_shift_modules(network)] == [True] * 13
 
 
 @pytest.mark.parametrize("paper", SMALL)
