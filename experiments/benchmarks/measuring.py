@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 Run = Callable[[], object]
+COMPARED = ("naive", "peer", "limit")
+"""The columns that ours is beside."""
 
 
 class Line(NamedTuple):
@@ -35,6 +37,8 @@ class Line(NamedTuple):
     """What the columns are, and why ours is behind where it is."""
     peers: dict[str, float] | None = None
     """Each of what others use by its name, where there are several."""
+    without: Mapping[str, str] | None = None
+    """Why there is none, in a phrase, for each of ``COMPARED`` that is empty."""
 
     @property
     def ratio(self) -> float | None:
@@ -47,6 +51,11 @@ class Line(NamedTuple):
     def holds(self) -> bool | None:
         """Whether what is asked is reached; None where nothing is asked or compared."""
         return None if self.asked is None or self.ratio is None else self.ratio >= self.asked
+
+    @property
+    def unexplained(self) -> list[str]:
+        """Columns with neither a figure nor a phrase why, or with both."""
+        return [name for name in COMPARED if (getattr(self, name) is None) != (name in (self.without or {}))]
 
 
 class Setting(NamedTuple):

@@ -17,6 +17,7 @@ LINES = [
     Line("inference", 1000.0, peer=500.0, against="peer"),
     Line("memory", 12.345, unit="MB"),
     Line("models", 2.0, peer=1.0, against="fair", peers={"fair": 3.0, "small": 1.0}, asked=1.0, note="small is small"),
+    Line("grouping", 2.0, naive=3.0, note="loops", without={"peer": "nobody has it", "limit": "not known"}),
 ]
 
 
@@ -82,14 +83,22 @@ def test_a_part_is_printed_and_not_written(fake, tmp_path, capsys) -> None:
 
 
 def test_ratios_and_what_is_asked() -> None:
-    assert [line.ratio for line in LINES] == [4, 0.5, 0.5, None, 1.5]
-    assert [line.holds for line in LINES] == [True, False, None, None, True]
+    assert [line.ratio for line in LINES] == [4, 0.5, 0.5, None, 1.5, 1.5]
+    assert [line.holds for line in LINES] == [True, False, None, None, True, None]
     assert cells(LINES[0]) == ("shift", "ms", "8", "–", "2", "1", "4.00× naive", "≥ 2 ✓")
     assert cells(LINES[1])[-2:] == ("0.50× limit", "≥ 0.85 ✗")
     assert cells(LINES[3]) == ("memory", "MB", "–", "–", "12.3", "–", "–", "–")
     assert cells(LINES[4])[3:] == ("1", "2", "–", "1.50× fair", "≥ 1 ✓")
     assert note_of(LINES[4]) == "peers: fair 3, small 1; small is small"
     assert note_of(LINES[3]) == ""
+    assert note_of(LINES[5]) == "loops; no peer: nobody has it; no limit: not known"
+
+
+def test_a_column_has_a_figure_or_a_phrase() -> None:
+    assert LINES[5].unexplained == []
+    assert LINES[0].unexplained == ["peer"]
+    assert LINES[5]._replace(limit=1.0).unexplained == ["limit"]  # one too many
+    assert Line("all", 2.0, 3.0, 4.0, 1.0).unexplained == []
 
 
 def test_the_readme_has_a_table_per_machine(tmp_path) -> None:

@@ -36,11 +36,13 @@ def one_measurement(monkeypatch):
     monkeypatch.setattr(Setting, "race", lambda self, runs, **_: race(self, runs, repeats=1))
 
 
-def assert_sound(lines: list[Line]) -> None:
+def assert_sound(lines: list[Line], *, is_explained: bool = False) -> None:
+    """Figures are figures; with ``is_explained`` every column has one, or a phrase why not."""
     assert lines
     for line in lines:
         assert line.ours > 0, line
         assert line.ratio is None or line.ratio > 0, line
+        assert not (is_explained and line.unexplained), line
 
 
 def test_targets_are_the_same():
