@@ -5,7 +5,7 @@
 Reading, checking, decoding, warping and collating on one core, as a DataLoader's worker does it: up to the memory that
 the trainer opens as a batch. The limit reads and decodes the same files with the same decoder. Naive is the pipeline as
 most repositories have it: one albumentations operation after the other, keypoints and all, and pixels normalised to
-floats in the worker.
+floats in the worker. The peer is torchvision: the same maps of the same photographs, and of pixels alone.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from datamodules.annotations import Annotations, read_annotations
 from datamodules.collate import Collate
 from datamodules.config import AugmentationConfig, DataConfig, Resize, View, WarpPlace
 from datamodules.device_warp import UnwarpedBatch, warp_batch
+from datamodules.geometry import invert
 from datamodules.host_memory import keep_freed_memory
 from datamodules.image_dataset import ImageDataset, Sample
 from datamodules.person_dataset import PersonDataset
@@ -36,11 +37,13 @@ from datamodules.selection import annotation_file
 from datamodules.skeleton import COCO
 from datamodules.views import build_dataset
 from experiments.benchmarks.measuring import Line, Setting
+from experiments.benchmarks.torchvision_data import Shown, batch_of
 
 FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 TURNED = AugmentationConfig(flip=0.5, rotation=40.0, scale=[0.7, 1.3])
 ASKED = 0.85
 CORES = 16
+PEERLESS_WARP = "none samples photographs of several sizes in one call"
 
 
 class Case(NamedTuple):
@@ -98,6 +101,19 @@ def ours(dataset: ImageDataset, numbers: range, collate: Callable[[list[Sample]]
         collate(dataset.__getitems__([Draw(number, 0) for number in part] if dataset.train else part))
 
 
+def shown_by(dataset: ImageDataset, files: list[Path]) -> list[Shown]:
+    """What the inputs of the first samples show of ``files``: in training one draw of each."""
+    samples = dataset.__getitems__([Draw(number, 0) if dataset.train else number for number in range(len(files))])
+    metas = [sample.meta for sample in samples]
+    return [Shown(file, invert(meta.to_original), meta.input_hw) for file, meta in zip(files, metas, strict=True)]
+
+
+def by_torchvision(shown: list[Shown], batch: int) -> None:
+    for start in range(0, len(shown), batch):
+        part = shown[start : start + batch]
+        batch_of(part, (max(each.hw[0] for each in part), max(each.hw[1] for each in part)))
+
+
 def one_after_the_other(case: Case) -> A.Compose:
     """The case as albumentations' own operations."""
     config, drawn = case.config, case.config.augmentation
@@ -148,14 +164,16 @@ def measure(case: Case, annotations: Annotations, setting: Setting, most: int) -
         "worker": partial(ours, here, range(count), collate.parcel, case.batch),
         "device": partial(ours, there, range(count), collate.unwarped_parcel, case.batch),
         "naive": partial(naive, here, files, numbers, one_after_the_other(case), case.batch),
+        "torchvision": partial(by_torchvision, shown_by(here, files), case.batch),
     }
     times = {name: value / count for name, value in setting.race(runs, repeats=3, budget=8.0).items()}
 
     def line(which: str, name: str, why: str) -> Line:
         rate = 1e3 / times[which]
-        note = f"{rate:.0f} images/s per core, {CORES} cores {CORES * rate:.0f}; limit: decoding alone; {why}"
-        label, limit = f"data, {name}", times["decode"]
-        return Line(label, times[which], times["naive"], limit=limit, against="limit", asked=ASKED, note=note)
+        speed = f"{rate:.0f} images/s per core, {CORES} cores {CORES * rate:.0f}"
+        note = f"{speed}; peer: torchvision, pixels alone; limit: decoding alone; {why}"
+        ours_, plain, peer, limit = (times[form] for form in (which, "naive", "torchvision", "decode"))
+        return Line(f"data, {name}", ours_, plain, peer, limit, against="limit", asked=ASKED, note=note)
 
     return [
         line("worker", case.name, case.why),
@@ -189,7 +207,8 @@ def warping(case: Case, annotations: Annotations, setting: Setting) -> Line:
     runs = {"ours": lambda: warp_batch(batch, fill), "one by one": lambda: one_by_one(batch)}
     mine, single = (value / len(samples) for value in setting.race(runs, repeats=3).values())
     note = f"batches of {len(samples)}; naive: grid_sample, one photograph after the other, with the host waiting"
-    return Line(f"the device's own warp, {case.name}", mine, single, asked=1.0, note=note)
+    without = {"peer": PEERLESS_WARP, "limit": "the pixels read depend on the maps"}
+    return Line(f"the device's own warp, {case.name}", mine, single, asked=1.0, note=note, without=without)
 
 
 def lines(setting: Setting, cases: tuple[Case, ...] = CASES, most: int = 24) -> list[Line]:

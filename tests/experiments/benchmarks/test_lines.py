@@ -117,7 +117,7 @@ def test_a_file_of_the_benchmark_is_sound_and_cached(monkeypatch):
 def test_the_data_path_runs_on_rendered_people():
     lines = data_path.lines(QUICK, most=2)
     assert len(lines) == 2 * len(data_path.CASES)
-    assert_sound(lines)
+    assert_sound(lines, is_explained=True)
     assert all(line.limit < line.ours for line in lines)
 
 
@@ -133,7 +133,7 @@ def test_the_device_warps_what_grid_sample_does(tmp_path):
         apart = (theirs.int() - ours.int())[:, :, :height, :width].abs()
         assert apart.max() <= 1
         assert apart.float().mean() < 0.01
-        assert_sound([data_path.warping(case, annotations_, QUICK)])
+        assert_sound([data_path.warping(case, annotations_, QUICK)], is_explained=True)
 
 
 TINY = "model.backbone={name: resnet18, weights: null, frozen_stages: 0}"
