@@ -82,8 +82,9 @@ def draw_people(
         color = PERSON_COLORS[person % len(PERSON_COLORS)]
         if box is not None:
             _draw_box(canvas, box, color)
-        _draw_limbs(canvas, points[person], shown[person], skeleton, width)
-        _draw_joints(canvas, points[person], shown[person], skeleton, width)
+        centres = _all_fixed(points[person], shown[person])
+        _draw_limbs(canvas, centres, shown[person].tolist(), skeleton, width)
+        _draw_joints(canvas, points[person], centres, shown[person], skeleton, width)
         if scores is not None:
             score = float(scores[person])  # a probability, or a sum over joints and limbs
             text = f"{score:.2f}" if score < 10 else f"{score:.0f}"
@@ -147,13 +148,17 @@ def _limb_width(points: np.ndarray, shown: np.ndarray, box: np.ndarray | None) -
     """A fiftieth of the person's extent, between 1.5 and 9 pixels."""
     corners = points[shown > 0] if box is None else box.reshape(2, 2)
     extent = float(np.ptp(corners, axis=0).max()) if len(corners) else 0.0
-    return float(np.clip(extent / 50, 1.5, 9.0))
+    return min(max(extent / 50, 1.5), 9.0)
 
 
-def _fixed(point: Sequence[float] | np.ndarray) -> tuple[int, int]:
-    """Continuous coordinates to OpenCV's fixed point, whose pixel centres are whole numbers."""
-    x, y = (round(min(max((float(value) - 0.5) * (1 << _BITS), -(2**24)), 2**24)) for value in point)
-    return x, y
+def _fixed(points: np.ndarray) -> list[list[int]]:
+    """Finite continuous coordinates [n, 2] in OpenCV's fixed point, whose pixel centres are whole numbers."""
+    return np.rint(((points - 0.5) * (1 << _BITS)).clip(-(2**24), 2**24)).astype(int).tolist()
+
+
+def _all_fixed(points: np.ndarray, shown: np.ndarray) -> list[list[int]]:
+    """As ``_fixed``; of points that are not shown anything."""
+    return _fixed(np.where(shown[:, None] > 0, points, 0.0))
 
 
 @lru_cache(maxsize=8)
@@ -166,13 +171,19 @@ def _colored_limbs(skeleton: Skeleton) -> tuple[tuple[int, int, Color], ...]:
     return tuple(limbs)
 
 
-def _draw_limbs(canvas: np.ndarray, points: np.ndarray, shown: np.ndarray, skeleton: Skeleton, width: float) -> None:
+@lru_cache(maxsize=8)
+def _joint_colors(skeleton: Skeleton) -> tuple[Color, ...]:
+    return tuple(SIDE_COLORS[skeleton.side(joint)] for joint in range(skeleton.num_keypoints))
+
+
+def _draw_limbs(
+    canvas: np.ndarray, centres: list[list[int]], shown: list[int], skeleton: Skeleton, width: float
+) -> None:
     limbs = [limb for limb in _colored_limbs(skeleton) if shown[limb[0]] and shown[limb[1]]]
     if not limbs:
         return
     is_faint = [shown[a] == 1 or shown[b] == 1 for a, b, _ in limbs]
     faint = canvas.copy() if any(is_faint) else canvas
-    centres = [_fixed(point) if is_shown else (0, 0) for point, is_shown in zip(points, shown, strict=True)]
     for grow, outline in ((2, _OUTLINE), (0, None)):
         stroke = max(1, round(width) + grow)
         for (a, b, color), fades in zip(limbs, is_faint, strict=True):
@@ -182,11 +193,18 @@ def _draw_limbs(canvas: np.ndarray, points: np.ndarray, shown: np.ndarray, skele
         cv2.addWeighted(faint, 0.5, canvas, 0.5, 0, dst=canvas)
 
 
-def _draw_joints(canvas: np.ndarray, points: np.ndarray, shown: np.ndarray, skeleton: Skeleton, width: float) -> None:
-    drawn = np.flatnonzero(shown)
+def _draw_joints(
+    canvas: np.ndarray,
+    points: np.ndarray,
+    centres: list[list[int]],
+    shown: np.ndarray,
+    skeleton: Skeleton,
+    width: float,
+) -> None:
+    drawn, colors = np.flatnonzero(shown), _joint_colors(skeleton)
     gaps = np.linalg.norm(points[drawn, None] - points[None, drawn], axis=-1) + np.diag(np.full(len(drawn), np.inf))
-    for joint, gap in zip(drawn, gaps.min(axis=1, initial=np.inf), strict=True):
-        color, centre = SIDE_COLORS[skeleton.side(int(joint))], _fixed(points[joint])
+    for joint, gap in zip(drawn.tolist(), gaps.min(axis=1, initial=np.inf).tolist(), strict=True):
+        color, centre = colors[joint], centres[joint]
         radius = max(min(width * 0.95, gap * 0.4), 1.2)
         if shown[joint] == 1:
             for stroke, ring in ((3, _OUTLINE), (1, color)):
@@ -198,7 +216,8 @@ def _draw_joints(canvas: np.ndarray, points: np.ndarray, shown: np.ndarray, skel
 
 def _draw_box(canvas: np.ndarray, box: np.ndarray, color: Color) -> None:
     if np.isfinite(box).all():
-        cv2.rectangle(canvas, _fixed(box[:2]), _fixed(box[2:]), color, 1, cv2.LINE_AA, _BITS)
+        low, high = _fixed(box.reshape(2, 2))
+        cv2.rectangle(canvas, low, high, color, 1, cv2.LINE_AA, _BITS)
 
 
 def _label_corner(points: np.ndarray, shown: np.ndarray, box: np.ndarray | None) -> np.ndarray | None:
@@ -212,8 +231,9 @@ def _draw_label(canvas: np.ndarray, text: str, corner: np.ndarray | None, color:
     if corner is None:
         return
     (width, height), _ = cv2.getTextSize(text, _FONT, 0.4, 1)
-    x = int(np.clip(corner[0], 0, max(canvas.shape[1] - width - 6, 0)))
-    y = int(np.clip(corner[1], height + 7, canvas.shape[0]))
+    left, top = corner.tolist()
+    x = int(min(max(left, 0), max(canvas.shape[1] - width - 6, 0)))
+    y = int(min(max(top, height + 7), canvas.shape[0]))
     cv2.rectangle(canvas, (x, y - height - 7), (x + width + 5, y - 1), color, cv2.FILLED)
     cv2.putText(canvas, text, (x + 3, y - 4), _FONT, 0.4, _OUTLINE, 1, cv2.LINE_AA)
 

@@ -149,9 +149,9 @@ def _frames(source: Source, first_id: int, report: Report, limit: int | None) ->
         expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if source.kind is Kind.video else 0
         rate = capture.get(cv2.CAP_PROP_FPS)
         rate = rate if 0 < rate < 1000 else 25.0
-        count = 0
+        count, pixels = 0, None
         while limit is None or count < limit:
-            is_there, pixels = capture.read()
+            is_there, pixels = capture.read(pixels)  # into the memory of the last
             if not is_there:
                 break
             name = f"{source.path.name}#{count}"
