@@ -4,29 +4,40 @@
 
 Random weights, one picture or crop at a time (16 too with ``--full``), beside the peers that are installed, on the same
 pixels. Ours is the network as ``experiments.predict`` asks it; the naive form is the module as it is trained: fp32,
-channels first, not compiled. What random weights find is no guide to how long people take to decode: InsPose, Keypoint
-R-CNN and RTMO are made to look at 20, the bottom-up papers decode what their network would say of the true people.
+channels first, not compiled. The limit is the model's products at the rate of a large one. Decoding is measured by
+itself, the network's answers given again. What random weights find is no guide to how long people take to decode:
+InsPose, Keypoint R-CNN and RTMO are made to look at 20, the bottom-up papers decode what their network would say of the
+true people.
 """
 
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning.utilities import move_data_to_device
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from datamodules.coco import CocoDataModule
 from datamodules.config import RenderedConfig
 from datamodules.contracts import PoseBatch
 from datamodules.skeleton import COCO
 from datamodules.synthetic import make_dataset
+from experiments.benchmarks.decoding import (
+    NOBODYS,
+    ONE_BY_ONE,
+    READERS,
+    READING,
+    Recorded,
+    decoding_of_truth,
+    one_by_one,
+)
 from experiments.benchmarks.measuring import Line, Run, Setting
 from experiments.benchmarks.peers import FOUND, peers_of
+from experiments.benchmarks.products import operations, race_beside_product
 from experiments.benchmarks.table import note_of
 from experiments.config import RunConfig, compose
 from lightning_modules.papers import PAPERS, load
@@ -76,27 +87,6 @@ MODELS = (
 )
 
 
-class Stopwatch:
-    """Adds up the time inside a network, call by call."""
-
-    def __init__(self, network: nn.Module, setting: Setting) -> None:
-        self.clock = setting.clock
-        self.total = 0.0
-        network.register_forward_pre_hook(self._begin)
-        network.register_forward_hook(self._end)
-
-    def _begin(self, *_: Any) -> None:
-        self.start = self.clock()
-
-    def _end(self, *_: Any) -> None:
-        self.total += self.clock() - self.start
-
-    def read(self) -> float:
-        """Seconds since the last reading."""
-        total, self.total = self.total, 0.0
-        return total
-
-
 def plain_module_of(config: RunConfig, setting: Setting) -> Any:
     """The paper's module as it is trained."""
     torch.manual_seed(0)
@@ -129,68 +119,86 @@ def laid_out(batch: PoseBatch, network: nn.Module) -> PoseBatch:
     return batch._replace(images=batch.images.contiguous(memory_format=memory_format_of(network)))
 
 
-def decoding_of_truth(module: Any, batch: PoseBatch) -> Run | None:
-    """Decoding of the targets of a batch, their making included, where what random weights say is too odd to decode."""
-    if module.hparams.paper == "ssa":
-        from lightning_modules.ssa.oracle import ceiling as of_ssa
-
-        return lambda: of_ssa(batch, module.config, COCO)
-    if module.hparams.paper == "openpose_ssal":
-        from lightning_modules.openpose_ssal.oracle import Localisation
-        from lightning_modules.openpose_ssal.oracle import ceiling as of_openpose
-
-        return lambda: of_openpose(batch, module.parts, module.config, Localisation.offsets)
-    return None
-
-
-@torch.no_grad()
-def gmac(run: Run) -> float:
-    """Billion multiply-accumulates of its products and convolutions: what a faster peer saves, or does not."""
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return counter.get_total_flops() / 2e9
-
-
 def measure(model: Model, root: Path, size: int, setting: Setting) -> list[Line]:
     """Two lines: the whole of a batch, and its decoding."""
     config = compose(model.paper, model.preset, list(model.overrides))
     batch, module = batch_of(config, root, size, setting), module_of(config, setting)
-    watch, inside, asked = Stopwatch(module.network, setting), [], laid_out(batch, module.network)
+    asked = laid_out(batch, module.network)
 
-    def ours() -> None:
+    def ours() -> Any:
         with setting.autocast():
-            module.predict_step(asked, 0)
-        inside.append(watch.read())
+            return module.predict_step(asked, 0)
 
+    label = f"{model.paper}, {size} × {'×'.join(str(side) for side in batch.images.shape[-2:])}"
+    whole = inference(model, config, batch, ours, setting)
+    part = decoding(module, batch, ours, whole.ours, setting)
+    return [whole._replace(name=f"inference, {label}"), part._replace(name=f"decoding, {label}")]
+
+
+@torch.no_grad()
+def inference(model: Model, config: RunConfig, batch: PoseBatch, ours: Run, setting: Setting) -> Line:
+    """The whole of a batch, beside the module as it is trained, its peers and the rate of products."""
     plain = plain_module_of(config, setting)
     images = batch.images.contiguous()
     runs: dict[str, Run] = {"ours": ours, "naive": lambda: plain.predict_step(batch._replace(images=images), 0)}
-    truth = decoding_of_truth(module, batch)
-    if truth is not None:
-        runs["truth"] = truth
     peers, missing = peers_of(model.peers, batch, setting)
-    with torch.no_grad():
-        times = setting.race(runs | peers, repeats=3, budget=10.0)
-    network = 1e3 * median(inside[1:])
-    decoding = times.get("truth", times["ours"] - network)
-    label = f"{model.paper}, {size} × {'×'.join(str(side) for side in batch.images.shape[-2:])}"
+    runs |= peers
+    work = {name: operations(run) for name, run in runs.items()}  # and each is warm
+    times, limit = race_beside_product(setting, runs, work["naive"], repeats=3, budget=10.0, warm=setting.compile)
     found = {name: times[name] for name in peers}
-    work = ", ".join(f"{name} {gmac(run):.3g}" for name, run in {"ours": ours, **peers}.items())
-    whole = Line(
-        f"inference, {label}",
+    counts = ", ".join(f"{name} {work[name] / 2e9:.3g}" for name in ("ours", *peers))
+    share = f"{100 * limit / times['ours']:.0f} % of a large product's rate, the limit"
+    told = (share, f"billion multiply-accumulates: {counts}", model.note, *missing)
+    return Line(
+        "inference",
         times["ours"],
         times["naive"],
         min(found.values(), default=None),
+        limit,
         against=model.against,
         asked=model.asked,
-        note="; ".join(part for part in (f"billion multiply-accumulates: {work}", model.note, *missing) if part),
+        note="; ".join(part for part in told if part),
         peers=found,
+        without=None if found else {"peer": "none is installed"},
     )
-    share = f"{100 * decoding / (network + decoding):.1f} % of inference; limit: a tenth of it"
-    how = "the true people, their encoding included" if truth is not None else "all but the network"
-    limit = SHARE * (network + decoding)
-    part = Line(f"decoding, {label}", decoding, limit=limit, against="limit", asked=1.0, note=f"{share}; {how}")
-    return [whole, part]
+
+
+@torch.no_grad()
+def decoding(module: Any, batch: PoseBatch, ours: Run, whole: float, setting: Setting) -> Line:
+    """All but the network, beside the same one by one and what others use.
+
+    Args:
+        ours: inference of ``batch`` by ``module``.
+        whole: milliseconds of it.
+    """
+    paper = module.hparams.paper
+    recorded, truth = Recorded(module.network, ours), decoding_of_truth(module, batch)
+    rest = partial(recorded.again, ours)
+    mine = rest if truth is None else truth
+    peers, missing = peers_of(READERS[paper], batch, setting, READING)
+    runs: dict[str, Run] = {"rest": rest, "ours": mine, "naive": partial(one_by_one, module, mine), **peers}
+    times = setting.race(runs, repeats=5, budget=2.0)
+    network = whole - times["rest"]
+    taken = network + times["ours"]
+    note = (
+        f"{100 * times['ours'] / taken:.1f} % of inference; limit: a tenth of it; "
+        + ("all but the network" if truth is None else "of the true people")
+        + f"; naive: {ONE_BY_ONE[paper]}"
+        + "".join(f"; peer: {name}" for name in peers)
+    )
+    peer = min((times[name] for name in peers), default=None)
+    why = "; ".join(missing) or NOBODYS.get(paper, "")
+    return Line(
+        "decoding",
+        times["ours"],
+        times["naive"],
+        peer,
+        SHARE * taken,
+        against="limit",
+        asked=1.0,
+        note=note,
+        without=None if peers else {"peer": why},
+    )
 
 
 def lines(setting: Setting, models: tuple[Model, ...] = MODELS) -> list[Line]:

@@ -20,6 +20,7 @@ from torch.profiler import profile
 
 from datamodules.host_memory import keep_freed_memory
 from experiments.benchmarks.measuring import Line, Setting
+from experiments.benchmarks.products import operations, race_beside_product
 from lightning_modules.inspose.kp_net import KPNetShape, apply_kp_nets, split_parameters
 from lightning_modules.inspose.locations import FEATURE_STRIDE, cell_centers
 
@@ -36,13 +37,13 @@ def relative_inputs(features: Tensor, locations: Tensor, scales: Tensor) -> Tens
     return torch.cat([features.expand(len(offsets), -1, -1, -1), offsets], dim=1)
 
 
-def loop(features: Tensor, parameters: Tensor, locations: Tensor, scales: Tensor) -> Tensor:
+def loop(features: Tensor, parameters: Tensor, locations: Tensor, scales: Tensor, shape: KPNetShape = SHAPE) -> Tensor:
     """One instance after the other, as the released code does."""
     maps = []
     inputs = relative_inputs(features, locations, scales)
     for instance in range(parameters.shape[1]):
         x = inputs[instance : instance + 1]
-        for depth, (weight, bias) in enumerate(split_parameters(parameters[:, instance : instance + 1], SHAPE)):
+        for depth, (weight, bias) in enumerate(split_parameters(parameters[:, instance : instance + 1], shape)):
             x = F.conv2d(x.relu() if depth else x, weight[0, 0, :, :, None, None], bias[0, 0])
         maps.append(x)
     return torch.stack(maps, dim=1)
@@ -96,13 +97,16 @@ def lines(setting: Setting, counts: tuple[int, ...] = (10, 64, 256), height: int
     for count in (*counts, 500) if setting.full else counts:
         arguments = [tensor.to(setting.device) for tensor in sample(count, height, width)]
         runs = {name: partial(form, *arguments) for name, form in FORMS.items()}
-        times, peaks = setting.race(runs, repeats=3), [peak_memory(run) / 1e6 for run in runs.values()]
+        work = operations(runs["folded (ours)"])
+        times, limit = race_beside_product(setting, runs, work, repeats=3)
+        peaks = [peak_memory(run) / 1e6 for run in runs.values()]
         (loop_ms, grouped_ms, ours_ms), (loop_mb, grouped_mb, ours_mb) = times.values(), peaks
         maps = count * SHAPE.num_keypoints * height * width * 4 / 1e6
-        note = "naive: a loop over people; peer: one grouped convolution (CondInst)"
+        note = "naive: a loop over people; peer: one grouped convolution (CondInst); limit: ours' products at the rate "
+        note += "of a large one of matrices, though each adds up no more than 11 values"
         memory = "the most held at a time; columns as above; limit: the maps that come out"
         found += [
-            Line(f"KP-Nets, {count} people", ours_ms, loop_ms, grouped_ms, asked=2.0, note=note),
+            Line(f"KP-Nets, {count} people", ours_ms, loop_ms, grouped_ms, limit, asked=2.0, note=note),
             Line(
                 f"KP-Nets, {count} people, memory",
                 ours_mb,

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
@@ -39,16 +39,20 @@ class Peer(NamedTuple):
     """Packages beyond the suite's own."""
 
 
-def peers_of(names: tuple[str, ...], batch: PoseBatch, setting: Setting) -> tuple[dict[str, Run], list[str]]:
+def peers_of(
+    names: tuple[str, ...], batch: PoseBatch, setting: Setting, table: Mapping[str, Peer] | None = None
+) -> tuple[dict[str, Run], list[str]]:
     """The peers of ``names`` that run here, each tried once, and a phrase on each that does not.
 
     Args:
         batch: normalised; of whole pictures or of crops, as the peers take them.
+        table: by name; None takes ``PEERS``.
     """
+    table = PEERS if table is None else table
     found: dict[str, Run] = {}
     missing: list[str] = []
     for name in names:
-        absent = [package for package in PEERS[name].needs if find_spec(package) is None]
+        absent = [package for package in table[name].needs if find_spec(package) is None]
         if absent:
             missing.append(f"{name}: not installed")
             continue
@@ -56,7 +60,7 @@ def peers_of(names: tuple[str, ...], batch: PoseBatch, setting: Setting) -> tupl
             torch.manual_seed(0)
             with redirect_stdout(sys.stderr), warnings.catch_warnings():  # some greet, most warn
                 warnings.simplefilter("ignore")
-                run = PEERS[name].make(batch, setting)
+                run = table[name].make(batch, setting)
                 run()
         except Exception as error:  # other people's code beside versions it was not made for
             missing.append(f"{name}: does not run here ({type(error).__name__})")
@@ -132,7 +136,7 @@ def _asked(setting: Setting, run: Run) -> Run:
 
 
 def _mmpose_model(file: str) -> Any:
-    _stand_in_for_extensions()
+    stand_in_for_extensions()
     import mmpose
     from mmengine.config import Config
     from mmengine.registry import init_default_scope
@@ -145,7 +149,7 @@ def _mmpose_model(file: str) -> Any:
     return build_pose_estimator(model)  # random: only its init_weights() would download any
 
 
-def _stand_in_for_extensions() -> None:
+def stand_in_for_extensions() -> None:
     """Importing MMPose's models needs two compiled packages that none of those here uses: xtcocotools, built for an
     older numpy, whose interface is pycocotools', and one operator of mmcv by its name."""
     for name in ("", ".coco", ".cocoeval", ".mask"):

@@ -22,12 +22,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
 from experiments.benchmarks.measuring import Line, Setting
+from experiments.benchmarks.products import operations, race_beside_product
 from lightning_modules.ssa.attention import Encoder, QueryKey, attention_rows, position_embedding
 from lightning_modules.ssa.dropped_attention import attend
 
 WIDTH, LAYERS, ROWS = 192, 6, 136
 DROPOUT = 0.1
 """Of the paper's training."""
+AT_RATE = "at the rate of a large one of matrices"
 
 
 class FullWeights(nn.Module):
@@ -61,6 +63,19 @@ def naive(encoder: FullWeights, features: Tensor, cells: Tensor) -> Tensor:
     position = position_embedding(features.shape[2], features.shape[3], WIDTH)
     tokens, weights = encoder(features.flatten(2).transpose(1, 2), position)
     return tokens.square().mean() + weights[3][:, cells[0]].square().mean()
+
+
+def transformer_encoder(dropout: float) -> nn.TransformerEncoder:
+    """PyTorch's own encoder of the same sizes."""
+    layer = nn.TransformerEncoderLayer(WIDTH, 1, 2 * WIDTH, dropout, batch_first=True)
+    return nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
+
+
+def tokens_alone(encoder: nn.TransformerEncoder, features: Tensor, cells: Tensor) -> Tensor:
+    """The position is added once, before the first layer, and no rows are asked for: it can do neither otherwise."""
+    position = position_embedding(features.shape[2], features.shape[3], WIDTH)
+    tokens: Tensor = encoder(features.flatten(2).transpose(1, 2) + position)
+    return tokens.square().mean()
 
 
 def kept_for_backward(run: Callable[[], Tensor], module: nn.Module) -> int:
@@ -139,22 +154,20 @@ def attention_lines(setting: Setting, length: int, dropout: float, name: str) ->
         "pytorch": pytorchs_and_rows,
     }
     runs = {key: partial(form, *inputs, dropout, cells) for key, form in forms.items()}
+    steps = {key: partial(_step, run) for key, run in runs.items()}
+    work = operations(steps["full"])  # what ours computes anew is its own affair
     with setting.autocast():
-        times = setting.race({key: partial(_step, run) for key, run in runs.items()}, repeats=3)
+        times, limit = race_beside_product(setting, steps, work, repeats=3)
         kept = {key: kept_for_backward(run, nn.Module()) / 1e6 for key, run in runs.items()}
-    note = "one layer; naive: full weights; peer: scaled_dot_product_attention, on a CPU full weights with dropout"
+    note = "one layer; naive: full weights; peer: scaled_dot_product_attention, on a CPU full weights with dropout; "
+    note += f"limit: naive's products {AT_RATE}"
+    memory = "kept for the backward pass, inputs included; columns as above; limit: inputs, output and rows"
     least = 1.0 if setting.is_gpu or not dropout else None
+    bytes_each = 2 if setting.is_gpu else 4
+    bound = (4 * length * WIDTH + ROWS * length) * bytes_each / 1e6
     return [
-        Line(f"{name}, forward + backward", times["ours"], times["full"], times["pytorch"], asked=least, note=note),
-        Line(
-            f"{name}, memory",
-            kept["ours"],
-            kept["full"],
-            kept["pytorch"],
-            unit="MB",
-            asked=2.0,
-            note="kept for the backward pass, inputs included; columns as above",
-        ),
+        _line(f"{name}, forward + backward", times, limit, asked=least, note=note),
+        _line(f"{name}, memory", kept, bound, unit="MB", asked=2.0, note=memory),
     ]
 
 
@@ -162,20 +175,35 @@ def encoder_lines(setting: Setting, side: int, dropout: float, name: str) -> lis
     """The encoder's forward and backward pass for one picture, rows of one layer, and the bytes kept between."""
     features = torch.randn(1, WIDTH, side, side, device=setting.device)
     cells = torch.randint(0, side * side, (1, ROWS), device=setting.device)
-    full = FullWeights(dropout).train().to(setting.device)
-    asked = Encoder(LAYERS, WIDTH, 2 * WIDTH, 1, dropout).train().to(setting.device)
-    runs = {"full": partial(naive, full, features, cells), "ours": partial(ours, asked, features, cells)}
+    forms: dict[str, tuple[nn.Module, Callable[..., Tensor]]] = {
+        "ours": (Encoder(LAYERS, WIDTH, 2 * WIDTH, 1, dropout), ours),
+        "full": (FullWeights(dropout), naive),
+        "pytorch": (transformer_encoder(dropout), tokens_alone),
+    }
+    modules = {key: module.train().to(setting.device) for key, (module, _) in forms.items()}
+    runs = {key: partial(form, modules[key], features, cells) for key, (_, form) in forms.items()}
+    steps = {key: partial(_step, run) for key, run in runs.items()}
+    work = operations(steps["full"])
     with setting.autocast():
-        times = setting.race({key: partial(_step, run) for key, run in runs.items()}, repeats=2, budget=5.0)
-        kept = [kept_for_backward(runs["full"], full) / 1e6, kept_for_backward(runs["ours"], asked) / 1e6]
-    note = "six layers; naive: every layer's full weights, as nn.MultiheadAttention gives them"
+        times, limit = race_beside_product(setting, steps, work, repeats=2, budget=5.0)
+        kept = {key: kept_for_backward(run, modules[key]) / 1e6 for key, run in runs.items()}
+    note = "six layers; naive: every layer's full weights, as nn.MultiheadAttention gives them; peer: "
+    note += f"nn.TransformerEncoder, which gives no rows and adds the position once; limit: naive's products {AT_RATE}"
     weights = LAYERS * (3 if dropout else 1) * 4 * side**4 / 1e6
     rest = f"kept for the backward pass; {weights:.0f} MB of naive's are weights, the rest, of projections, norms and "
-    rest += f"feed-forward, is in both: attention gains at most {kept[0] / (kept[0] - weights):.2f}×"
+    rest += f"feed-forward, is in both: attention gains at most {kept['full'] / (kept['full'] - weights):.2f}×; peer: "
+    rest += "its position is added once, so a layer keeps one tensor of tokens less; limit: what goes into the layers "
+    rest += "and comes out, all else computed anew"
+    bound = (LAYERS + 1) * side * side * WIDTH * 4 / 1e6
+    least = (0.9, 2.0) if dropout else (1.0, 1.0)
     return [
-        Line(f"{name}, forward + backward", times["ours"], times["full"], asked=0.9 if dropout else 1.0, note=note),
-        Line(f"{name}, memory", kept[1], kept[0], unit="MB", asked=2.0 if dropout else 1.0, note=rest),
+        _line(f"{name}, forward + backward", times, limit, asked=least[0], note=note),
+        _line(f"{name}, memory", kept, bound, unit="MB", asked=least[1], note=rest),
     ]
+
+
+def _line(name: str, figures: dict[str, float], limit: float, **more: Any) -> Line:
+    return Line(name, figures["ours"], figures["full"], figures["pytorch"], limit, **more)
 
 
 def lines(setting: Setting, side: int = 40) -> list[Line]:

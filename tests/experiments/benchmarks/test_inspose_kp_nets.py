@@ -34,6 +34,9 @@ def test_the_peak_of_memory_counts_what_is_held_together() -> None:
 def test_lines_of_time_and_memory() -> None:
     time, memory = lines(Setting(), counts=(3,), height=12, width=18)
     assert time.ours > 0
+    assert time.unexplained == memory.unexplained == []
+    assert time.limit is not None
+    assert 0 < time.limit < time.ours
     assert memory.limit is not None
     assert memory.naive is not None
     assert memory.limit <= memory.ours < memory.naive

@@ -98,6 +98,9 @@ def test_messages_one_by_one_are_the_same():
     features, weights = torch.randn(17, 6, 4), torch.rand(17, 4)
     ours, theirs = graph(features, weights), guided_points.edge_by_edge(graph, features, weights)
     torch.testing.assert_close(ours, theirs)
+    lines = guided_points.graph_lines(QUICK, points=8)
+    assert_sound(lines, is_explained=True)
+    assert all(line.limit < line.ours for line in lines)
 
 
 def test_the_figures_are_pycocotools_own():
@@ -155,7 +158,9 @@ def test_inference_and_the_share_of_decoding(paper, tmp_path, monkeypatch):
         if model.paper == paper
     ]
     inference, decoding = end_to_end.lines(QUICK, models=tuple(small))
-    assert_sound([inference, decoding])
+    assert_sound([inference, decoding], is_explained=True)
+    assert 0 < inference.limit < inference.ours
+    assert decoding.naive > 0
     assert 0 < 0.1 * decoding.ours < decoding.limit
     assert inference.naive > 0
     assert inference.peer is None

@@ -1,5 +1,6 @@
 import torch
 
+from experiments.benchmarks import ssa_attention
 from experiments.benchmarks.measuring import Setting
 from experiments.benchmarks.ssa_attention import (
     LAYERS,
@@ -11,6 +12,8 @@ from experiments.benchmarks.ssa_attention import (
     ours,
     ours_and_rows,
     pytorchs_and_rows,
+    tokens_alone,
+    transformer_encoder,
     weights_and_rows,
 )
 from lightning_modules.ssa.attention import Encoder
@@ -27,6 +30,16 @@ def test_both_forms_compute_the_same_and_ours_keeps_less() -> None:
     assert little < kept_for_backward(lambda: naive(theirs, features, cells), theirs)
 
 
+def test_pytorchs_encoder_is_the_same_without_rows_and_positions(monkeypatch) -> None:
+    monkeypatch.setattr(ssa_attention, "position_embedding", lambda height, width, channels: torch.zeros(channels))
+    torch.manual_seed(0)
+    theirs, peer = FullWeights(0.1).eval(), transformer_encoder(0.1).eval()
+    peer.load_state_dict(theirs.state_dict())
+    features = torch.randn(1, WIDTH, 5, 6)
+    tokens, _ = theirs(features.flatten(2).transpose(1, 2), torch.zeros(WIDTH))
+    torch.testing.assert_close(tokens_alone(peer, features, torch.tensor([[3]])), tokens.square().mean())
+
+
 def test_all_forms_of_attention_agree() -> None:
     torch.manual_seed(1)
     inputs, cells = torch.randn(3, 1, 1, 30, 8), torch.tensor([[3, 20]])
@@ -38,6 +51,8 @@ def test_all_forms_of_attention_agree() -> None:
 def test_lines_of_time_and_memory() -> None:
     found = lines(Setting(), side=20)
     assert len(found) == 8
+    assert [line.unexplained for line in found] == [[]] * 8
+    assert all(line.limit is not None and line.limit < line.ours for line in found)
     memory = {line.name: line for line in found if line.unit == "MB"}
     ratios = {name: line.ratio for name, line in memory.items() if line.ratio is not None}
     assert len(ratios) == 4
