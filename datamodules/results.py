@@ -18,12 +18,9 @@ Suppress = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def best_rows(keypoints: np.ndarray, scores: np.ndarray, areas: np.ndarray, suppress: Suppress | None) -> np.ndarray:
-    """Rows i64 [m <= ``MAX_DETECTIONS``] of the people of an image that count, best first, duplicates left out.
-
-    Somebody alone has no duplicate: ``suppress`` is not asked.
-    """
+    """Rows i64 [m <= ``MAX_DETECTIONS``] of the people of an image that count, best first, duplicates left out."""
     order = np.argsort(-scores, kind="stable")
-    if suppress is not None and len(order) > 1:
+    if suppress is not None:
         order = order[suppress(keypoints[order], scores[order], areas[order])]
     return order[:MAX_DETECTIONS]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -80,6 +81,8 @@ class SuppressDuplicates:
 
     def __call__(self, keypoints: NDArray[Any], scores: NDArray[Any], areas: NDArray[Any]) -> NDArray[Any]:
         """``keypoints`` f32 [n, K, 3], ``scores`` and ``areas`` f32 [n] -> bool [n], who stays. n may be 0."""
+        if len(scores) < 2:
+            return np.ones(len(scores), dtype=bool)
         points, values, sizes = (torch.from_numpy(array)[None] for array in (keypoints[..., :2], scores, areas))
         is_valid = torch.ones_like(values, dtype=torch.bool)
         return oks_nms(points, values, sizes, is_valid, self.sigmas, self.threshold)[0].numpy()

@@ -107,5 +107,7 @@ def test_duplicates_of_one_photograph_go():
         keypoints, np.array([0.5, 0.6, 0.7], np.float32), np.array([3000.0] * 3, np.float32)
     )
     assert stays.tolist() == [False, True, True]
+    alone = SuppressDuplicates(COCO, 0.9)(keypoints[:1], np.ones(1, np.float32), np.ones(1, np.float32))
+    assert alone.tolist() == [True]
     nobody = SuppressDuplicates(COCO, 0.9)(keypoints[:0], np.zeros(0, np.float32), np.zeros(0, np.float32))
     assert nobody.shape == (0,)
