@@ -123,14 +123,19 @@ def lines(setting: Setting, crops: int = 8) -> list[Line]:
     def ours() -> Tensor:
         return features_at(features, sampler(heatmaps, targets, labelled).position)
 
+    shape = ours().shape
     runs = {
         "loop": lambda: joint_by_joint(sampler, heatmaps, targets, labelled, features),
         "ours": ours,
+        "limit": lambda: torch.full(shape, 0.5, device=setting.device),
     }
     times = setting.race(runs, repeats=3)
     note = f"{crops} crops, {config.num_points} points a keypoint; naive: on the host, point by point, no transfer back"
+    note += "; limit: as many features of one number"
+    columns = (times["ours"], times["loop"], None, times["limit"])
+    without = {"peer": "no public implementation known"}
     return [
-        Line("guided points and features", times["ours"], times["loop"], asked=3.0, note=note),
+        Line("guided points and features", *columns, asked=3.0, note=note, without=without),
         *graph_lines(setting, points=48 * crops),
     ]
 

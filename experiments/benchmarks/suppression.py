@@ -3,7 +3,7 @@
     python -m experiments.benchmarks.suppression
 
 Boxes: 500 candidates of a picture, 100 come out, beside torchvision's compiled hard NMS. Poses: 30 people each in eight
-photographs. All forms keep the same.
+photographs, beside MMPose's OKS-NMS, where it is installed. All forms keep the same.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from datamodules.skeleton import COCO
-from experiments.benchmarks.measuring import Line, Setting
+from experiments.benchmarks.measuring import Line, Run, Setting
+from experiments.benchmarks.others import Other, file_of_package, tried
 from lightning_modules.shared.oks import oks_nms
 from lightning_modules.shared.suppression import Suppression, suppress
 
 THRESHOLD = 0.6
 OKS_THRESHOLD = 0.9
+UNLIMITED = "what must be compared depends on who stays"
 
 
 def boxes_of(candidates: int) -> tuple[Tensor, Tensor]:
@@ -84,6 +86,18 @@ def pose_loop(points: np.ndarray, scores: np.ndarray, areas: np.ndarray) -> np.n
     return stays
 
 
+def by_mmpose(points: np.ndarray, scores: np.ndarray, areas: np.ndarray) -> Run:
+    """MMPose's, one image after another; it asks for dicts with three numbers a keypoint, made before."""
+    suppress_poses = file_of_package("mmpose", "evaluation/functional/nms.py").oks_nms
+    triples = np.concatenate([points, np.ones_like(points[..., :1])], axis=-1)
+    images = [
+        [{"keypoints": triple, "score": score, "area": area} for triple, score, area in zip(*image, strict=True)]
+        for image in zip(triples, scores, areas, strict=True)
+    ]
+    sigmas = np.array(COCO.sigmas)
+    return lambda: [suppress_poses(people, OKS_THRESHOLD, sigmas) for people in images]
+
+
 def pose_ours(points: Tensor, scores: Tensor, areas: Tensor, sigmas: Tensor) -> Tensor:
     return oks_nms(points, scores, areas, torch.ones_like(scores, dtype=torch.bool), sigmas, OKS_THRESHOLD)
 
@@ -101,14 +115,24 @@ def lines(setting: Setting, candidates: int = 500, most: int = 100, images: int 
         f"{candidates} boxes, {most} out; peer: torchvision's compiled hard NMS, one image at a time, on a CPU ours; "
         "on a device it would be waited for, so there ours has fixed shapes, whole batches and soft-NMS"
     )
-    found = [Line("NMS of boxes", times["ours"], times["loop"], times["torchvision"], asked=1.0, note=note)]
+    columns = (times["ours"], times["loop"], times["torchvision"])
+    boxed = Line("NMS of boxes", *columns, asked=1.0, note=note, without={"limit": UNLIMITED})
+    return [boxed, pose_line(setting, images, people)]
+
+
+def pose_line(setting: Setting, images: int, people: int) -> Line:
+    """Naive and the peer are on the host, whatever the device."""
     poses = poses_of(images, people)
     there, arrays = [value.to(setting.device) for value in poses], [value.numpy() for value in poses]
     sigmas = torch.tensor(COCO.sigmas, device=setting.device)
     both = {"loop": lambda: pose_loop(*arrays), "ours": lambda: pose_ours(there[0], there[1], there[2], sigmas)}
-    times = setting.race(both, repeats=3)
+    peers, missing = tried({"MMPose": Other("mmpose", lambda: by_mmpose(*arrays))})
+    times = setting.race(both | peers, repeats=3)
     note = f"{images} photographs of {people} people; naive: pair by pair, joint by joint"
-    return [*found, Line("OKS-NMS", times["ours"], times["loop"], asked=10.0, note=note)]
+    note += "; peer: MMPose's, one image after another" if peers else ""
+    without = {"limit": UNLIMITED} | ({} if peers else {"peer": missing[0]})
+    columns = (times["ours"], times["loop"], times.get("MMPose"))
+    return Line("OKS-NMS", *columns, asked=10.0, note=note, without=without)
 
 
 def main() -> None:

@@ -4,10 +4,12 @@
 
 64 crops of 17 keypoints on maps of 64×48, sigma 2. The naive form, as SimpleBaseline's and HRNet's, evaluates a patch
 of three sigmas per joint, around a centre rounded to a cell; keypoints stand on cells here, so that both draw the same
-there. Ours draws whole maps around any point.
+there. Ours draws whole maps around any point. The peer is MMPose's codec, where it is installed, in both ways.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from datamodules.contracts import Persons
 from experiments.benchmarks.measuring import Line, Setting
+from experiments.benchmarks.others import Other, tried
 from lightning_modules.ssn.targets import STRIDE, encode_targets
 
 HEIGHT, WIDTH, SIGMA = 64, 48, 2.0
@@ -55,25 +58,52 @@ def patches(keypoints: NDArray[np.float32], visibility: NDArray[np.uint8]) -> ND
     return heatmaps
 
 
+def by_mmpose(
+    keypoints: NDArray[np.float32], visibility: NDArray[np.uint8], *, is_unbiased: bool
+) -> NDArray[np.float32]:
+    """As ``patches`` by MMPose's codec, crop by crop; ``is_unbiased`` draws whole maps around any point, as ours."""
+    from mmpose.codecs import MSRAHeatmap
+
+    input_size = (WIDTH * STRIDE, HEIGHT * STRIDE)
+    codec = MSRAHeatmap(input_size, (WIDTH, HEIGHT), sigma=SIGMA, unbiased=is_unbiased)
+    points = keypoints - STRIDE / 2  # its cell u stands for u strides, without the half
+    crops = zip(points[:, None], visibility[:, None], strict=True)
+    return np.stack([codec.encode(crop, seen)["heatmaps"] for crop, seen in crops])
+
+
 def ours(persons: Persons) -> Tensor:
     return encode_targets(persons, (HEIGHT, WIDTH), SIGMA).heatmap_s4
 
 
 def lines(setting: Setting) -> list[Line]:
-    """Naive is on the host, with the transfer; ours on the device."""
+    """Naive and peers are on the host, with the transfer; ours on the device."""
     persons = sample(64)
     points, visibility = persons.keypoints[:, 0].numpy(), persons.visibility[:, 0].numpy()
     there = Persons(*(value.to(setting.device) for value in persons))
+
+    def theirs(is_unbiased: bool) -> Tensor:
+        return torch.from_numpy(by_mmpose(points, visibility, is_unbiased=is_unbiased)).to(setting.device)
+
+    peers, missing = tried(
+        {
+            "MMPose, patches": Other("mmpose", lambda: partial(theirs, False)),
+            "MMPose, whole maps": Other("mmpose", lambda: partial(theirs, True)),
+        }
+    )
     runs = {
         "loops": lambda: torch.from_numpy(patches(points, visibility)).to(setting.device),
         "ours": lambda: ours(there),
+        "limit": lambda: torch.full((64, 17, HEIGHT, WIDTH), 0.5, device=setting.device),
     }
-    times = setting.race(runs)
+    times = setting.race(runs | peers)
+    found = {name: times[name] for name in peers}
     note = (
         "64 crops; naive: numpy patches of three sigmas around whole cells, joint by joint; ours: whole maps around "
-        "points between cells, and beside a device no transfer of 208,896 bytes a crop"
+        "points between cells, and beside a device no transfer of 208,896 bytes a crop; limit: new maps of one number"
     )
-    return [Line("heatmap targets", times["ours"], times["loops"], asked=1.0, note=note)]
+    columns = (times["ours"], times["loops"], min(found.values(), default=None), times["limit"])
+    without = {} if found else {"peer": ", ".join(missing)}
+    return [Line("heatmap targets", *columns, asked=1.0, note=note, peers=found, without=without)]
 
 
 def main() -> None:

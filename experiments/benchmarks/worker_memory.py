@@ -1,24 +1,28 @@
-"""How much memory a DataLoader's workers stop sharing over an epoch: columns against lists of Python objects.
+"""How much memory a DataLoader's workers stop sharing over an epoch: columns against Python objects.
 
     python -m experiments.benchmarks.worker_memory
 
 Two workers go through the annotations of every image of a val2017-size file, eight through a train2017-size one with
 ``--full``; photographs are left out. Whoever so much as looks at a Python object writes to its reference count, and the
-page it lies on becomes the worker's own. Linux only.
+page it lies on becomes the worker's own. The peer is pycocotools' index, as torchvision's ``CocoDetection`` asks it.
+Linux only.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pycocotools.coco import COCO as CocoIndex
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.annotations import Annotations, read_annotations
@@ -80,12 +84,18 @@ def in_objects(file: Path) -> Callable[[int], object]:
     for person in content["annotations"]:
         of_image[person["image_id"] - 1].append(person)
 
-    def look(image: int) -> Any:
-        people = of_image[image]
-        points = sum(np.array(person["keypoints"]).sum() + np.array(person["bbox"]).sum() for person in people)
-        return points + sum(bool(person["segmentation"]) for person in people)
+    return lambda image: _sum_of(of_image[image])
 
-    return look
+
+def in_index(file: Path) -> Callable[[int], object]:
+    with redirect_stdout(io.StringIO()):
+        index = CocoIndex(str(file))
+    return lambda image: _sum_of(index.loadAnns(index.getAnnIds(image + 1)))
+
+
+def _sum_of(people: list[dict[str, Any]]) -> Any:
+    points = sum(np.array(person["keypoints"]).sum() + np.array(person["bbox"]).sum() for person in people)
+    return points + sum(bool(person["segmentation"]) for person in people)
 
 
 def lines(setting: Setting) -> list[Line]:
@@ -98,9 +108,13 @@ def lines(setting: Setting) -> list[Line]:
         file = Path(folder) / "people.json"
         write_file(file, images, people)
         ours = growth(images, in_columns(read_annotations(file, Path(folder), COCO)), workers)
-        naive = growth(images, in_objects(file), workers)
-    note = f"{name}-size, {workers} workers, what the worst came to own in an epoch; naive: the file's own objects"
-    return [Line("annotations, memory per worker", ours, naive, unit="MB", asked=2.0, note=note)]
+        naive, peer = (growth(images, form(file), workers) for form in (in_objects, in_index))
+        limit = growth(images, lambda image: 0, workers)
+    note = (
+        f"{name}-size, {workers} workers, what the worst came to own in an epoch; naive: the file's own objects; peer: "
+        "pycocotools' index, as torchvision's CocoDetection asks it; limit: a worker that looks at nothing"
+    )
+    return [Line("annotations, memory per worker", ours, naive, peer, limit, "MB", asked=2.0, note=note)]
 
 
 def main() -> None:

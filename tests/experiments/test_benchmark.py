@@ -39,7 +39,7 @@ def fake(monkeypatch):
 
 def test_every_benchmark_there_is_runs() -> None:
     folder = Path(__file__).parents[2] / "experiments" / "benchmarks"
-    helpers = {"__init__", "host_targets", "measuring", "peers", "table", "torchvision_data"}
+    helpers = {"__init__", "host_targets", "measuring", "others", "peers", "table", "torchvision_data"}
     assert set(BENCHMARKS) == {path.stem for path in folder.glob("*.py")} - helpers
     for name in BENCHMARKS:
         text = (folder / f"{name}.py").read_text()

@@ -52,7 +52,22 @@ def test_targets_are_the_same():
     np.testing.assert_allclose(ours[drawn > 0], drawn[drawn > 0], atol=1e-6)
     assert 0 < ours[drawn == 0].max() < np.exp(-4.5)  # beyond three sigmas
     assert drawn.max() == 1
-    assert_sound(targets.lines(QUICK))
+
+
+def test_mmposes_targets_are_the_same():
+    if find_spec("mmpose") is None:
+        pytest.skip("MMPose is not installed: make bench-peers")
+    persons = targets.sample(3)
+    points, visibility = persons.keypoints[:, 0].numpy(), persons.visibility[:, 0].numpy()
+    drawn = targets.by_mmpose(points, visibility, is_unbiased=False)
+    np.testing.assert_allclose(drawn, targets.patches(points, visibility), atol=1e-6)
+    between = persons._replace(keypoints=persons.keypoints + 1.3)
+    exact = targets.by_mmpose(between.keypoints[:, 0].numpy(), visibility, is_unbiased=True)
+    np.testing.assert_allclose(exact, targets.ours(between).numpy(), atol=1e-5)
+
+
+def test_the_line_of_targets_is_sound():
+    assert_sound(targets.lines(QUICK), is_explained=True)
 
 
 def test_suppression_keeps_the_same():
@@ -65,7 +80,10 @@ def test_suppression_keeps_the_same():
     ours = suppression.pose_ours(points, values, areas, torch.tensor(COCO.sigmas))
     assert ours.tolist() == stays.tolist()
     assert 0 < stays.sum() < 12
-    assert_sound(suppression.lines(QUICK, candidates=20, most=5, images=1, people=4))
+    if find_spec("mmpose") is not None:
+        theirs = suppression.by_mmpose(points.numpy(), values.numpy(), areas.numpy())()
+        assert [sorted(image.tolist()) for image in theirs] == [np.flatnonzero(image).tolist() for image in stays]
+    assert_sound(suppression.lines(QUICK, candidates=20, most=5, images=1, people=4), is_explained=True)
 
 
 def test_assemblies_find_the_same_people():
@@ -76,7 +94,7 @@ def test_assemblies_find_the_same_people():
         np.testing.assert_allclose(found[: len(plain[image])].numpy(), plain[image], rtol=1e-4)
         assert not found[len(plain[image]) :].any()
     assert min(len(people) for people in plain) >= 4
-    assert_sound(paf_assembly.lines(QUICK, images=1, people=3))
+    assert_sound(paf_assembly.lines(QUICK, images=1, people=3), is_explained=True)
 
 
 def test_guided_points_have_the_same_features():
@@ -87,7 +105,9 @@ def test_guided_points_have_the_same_features():
     ours = guided_points.features_at(features, sampler(heatmaps, goal, labelled).position)[0, 0]
     order, theirs = ours[:, 0].argsort(), torch.from_numpy(plain)
     np.testing.assert_allclose(ours[order].numpy(), theirs[theirs[:, 0].argsort()].numpy(), atol=1e-4)
-    assert_sound(guided_points.lines(QUICK, crops=1))
+    lines = guided_points.lines(QUICK, crops=1)
+    assert_sound(lines)
+    assert lines[0].unexplained == []
 
 
 def test_messages_one_by_one_are_the_same():
@@ -105,7 +125,8 @@ def test_messages_one_by_one_are_the_same():
 
 def test_the_figures_are_pycocotools_own():
     lines = evaluation.lines(QUICK, images=6)
-    assert_sound(lines)
+    assert_sound(lines, is_explained=True)
+    assert all(line.limit < line.ours for line in lines)
     backends = ["pycocotools"] if find_spec("hotcoco") is None else ["pycocotools", "hotcoco"]
     assert [line.name for line in lines] == [f"COCO figures, {name}" for name in backends]
 
@@ -113,7 +134,7 @@ def test_the_figures_are_pycocotools_own():
 def test_a_file_of_the_benchmark_is_sound_and_cached(monkeypatch):
     monkeypatch.setattr(annotations, "SIZES", {"val2017": (1500, 3000)})
     (line,) = annotations.lines(QUICK)
-    assert_sound([line])
+    assert_sound([line], is_explained=True)
     assert line.naive > line.ours
 
 
@@ -170,7 +191,20 @@ def test_workers_come_to_own_objects_and_share_columns(monkeypatch):
     monkeypatch.setattr(worker_memory, "SIZES", {"val2017": (2000, 6000)})
     (line,) = worker_memory.lines(QUICK)
     assert line.naive > line.ours
-    assert_sound([line])
+    assert line.peer > line.ours
+    assert line.limit < line.naive
+    assert_sound([line], is_explained=True)
+
+
+def test_all_forms_look_at_the_same_people(tmp_path):
+    file = tmp_path / "people.json"
+    annotations.write_file(file, 5, 12)
+    with annotations.cache_in(tmp_path):
+        columns = worker_memory.in_columns(annotations.read_annotations(file, tmp_path, COCO))
+    objects, index = worker_memory.in_objects(file), worker_memory.in_index(file)
+    for image in range(5):
+        assert objects(image) == index(image) > 0
+        assert columns(image) > 0
 
 
 def test_a_step_of_training_has_a_rate_and_its_forms_differ_in_layout_and_targets_alone():
