@@ -204,11 +204,17 @@ def warping(case: Case, annotations: Annotations, setting: Setting) -> Line:
     samples = dataset.__getitems__(range(min(len(dataset), case.batch)))
     batch: UnwarpedBatch = move_data_to_device(Collate(32).unwarped(samples), torch.device(setting.device))
     fill = torch.zeros(3, device=setting.device)
-    runs = {"ours": lambda: warp_batch(batch, fill), "one by one": lambda: one_by_one(batch)}
-    mine, single = (value / len(samples) for value in setting.race(runs, repeats=3).values())
+    images = warp_batch(batch, fill).images
+    runs = {
+        "ours": lambda: warp_batch(batch, fill),
+        "one by one": lambda: one_by_one(batch),
+        "limit": lambda: torch.full_like(images, 128),
+    }
+    mine, single, limit = (value / len(samples) for value in setting.race(runs, repeats=3).values())
     note = f"batches of {len(samples)}; naive: grid_sample, one photograph after the other, with the host waiting"
-    without = {"peer": PEERLESS_WARP, "limit": "the pixels read depend on the maps"}
-    return Line(f"the device's own warp, {case.name}", mine, single, asked=1.0, note=note, without=without)
+    note += "; limit: new images of one number"
+    without = {"peer": PEERLESS_WARP}
+    return Line(f"the device's own warp, {case.name}", mine, single, None, limit, asked=1.0, note=note, without=without)
 
 
 def lines(setting: Setting, cases: tuple[Case, ...] = CASES, most: int = 24) -> list[Line]:

@@ -133,7 +133,7 @@ def lines(setting: Setting, crops: int = 8) -> list[Line]:
     note = f"{crops} crops, {config.num_points} points a keypoint; naive: on the host, point by point, no transfer back"
     note += "; limit: as many features of one number"
     columns = (times["ours"], times["loop"], None, times["limit"])
-    without = {"peer": "no public implementation known"}
+    without = {"peer": "no public implementation"}
     return [
         Line("guided points and features", *columns, asked=3.0, note=note, without=without),
         *graph_lines(setting, points=48 * crops),

@@ -115,7 +115,7 @@ def lines(setting: Setting, images: int = 8, people: int = 20) -> list[Line]:
         "limit: the best of every candidate's pairs, one pass"
     )
     columns = (times["ours"], times["loop"], None, times["limit"])
-    without = {"peer": "OpenPose's own is C++ inside its program"}
+    without = {"peer": "OpenPose's own is part of its C++ program"}
     return [Line("PAF matching and assembly", *columns, asked=1.0, note=note, without=without)]
 
 

@@ -83,7 +83,7 @@ def lines(setting: Setting) -> list[Line]:
     )
     eager = processor_time(["-c", "import experiments.training.session"])
     peers, missing = tried(OTHERS)
-    found = {name: median(run() for _ in range(3)) for name, run in peers.items()}
+    found = {name: run() for name, run in peers.items()}
     note = f"{slowest[1]}, the slowest of {len(COMMANDS)}; naive: torch and Lightning imported first; limit: a second"
     step = f"smoke run of {STEPPED}, all threads; limit: {FIRST / 1e3:.0f} s"
     help_ = Line(
