@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
 from importlib.util import find_spec
@@ -24,7 +25,10 @@ from pycocotools.cocoeval import COCOeval
 from datamodules.config import EvaluationBackend
 from datamodules.evaluator import MAX_DETECTIONS, CocoKeypointEvaluator
 from experiments.benchmarks.annotations import write_file
-from experiments.benchmarks.measuring import Line, Setting
+from experiments.benchmarks.measuring import Line, Run, Setting
+from experiments.benchmarks.others import Other, tried
+
+PEER = "faster-coco-eval"
 
 
 def detections(file: Path) -> list[dict[str, Any]]:
@@ -82,9 +86,9 @@ def lines(setting: Setting, images: int = 500) -> list[Line]:
         file = Path(folder) / "truth.json"
         write_file(file, images, images * 11 // 5)
         results = detections(file)
-        runs = {"naive": partial(by_pycocotools, file, results)}
-        if find_spec("faster_coco_eval") is not None:
-            runs["peer"] = partial(by_faster_coco_eval, file, results)
+        faster = Other("faster_coco_eval", lambda: partial(by_faster_coco_eval, file, results))
+        peers, missing = tried({PEER: faster})
+        runs: dict[str, Callable[[], list[float]]] = {"naive": partial(by_pycocotools, file, results), **peers}
         for backend in EvaluationBackend:
             if find_spec(backend.name) is not None:
                 runs[backend.name] = partial(by_evaluator, file, results, backend)
@@ -92,21 +96,22 @@ def lines(setting: Setting, images: int = 500) -> list[Line]:
         for backend in EvaluationBackend:
             if figures.get(backend.name, figures["naive"]) != figures["naive"]:
                 raise AssertionError(f"the evaluator's figures by {backend.name} are not pycocotools'")
-        times = host.race({**runs, "limit": lambda: json.loads(file.read_bytes())}, repeats=2, warm=False)
+        forms: dict[str, Run] = {**runs, "limit": lambda: json.loads(file.read_bytes())}
+        times = host.race(forms, repeats=2, warm=False)
     note = f"{images} photographs, {len(results)} detections, loading included; naive: pycocotools alone"
-    note += "; peer: faster-coco-eval" if "peer" in runs else ""
-    note += "; limit: the file's JSON read, which is all in Python's objects"
+    note += f"; peer: {PEER}" if peers else ""
+    note += "; limit: the file's JSON parsed and no more"
     asked = {EvaluationBackend.pycocotools: 0.9, EvaluationBackend.hotcoco: 5.0}
     return [
         Line(
             f"COCO figures, {backend.name}",
             times[backend.name],
             times["naive"],
-            times.get("peer"),
+            times.get(PEER),
             times["limit"],
             asked=least,
             note=note,
-            without={} if "peer" in runs else {"peer": "faster-coco-eval is not installed"},
+            without={"peer": missing[0]} if missing else {},
         )
         for backend, least in asked.items()
         if backend.name in times

@@ -27,7 +27,7 @@ def tried(others: Mapping[str, Other[Result]]) -> tuple[dict[str, Callable[[], R
     missing: list[str] = []
     for name, other in others.items():
         if find_spec(other.package) is None:
-            missing.append(f"{name} is not installed")
+            missing.append(f"{name} not installed")
             continue
         try:
             with redirect_stdout(sys.stderr), warnings.catch_warnings():  # some greet, most warn

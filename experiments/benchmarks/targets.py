@@ -86,8 +86,8 @@ def lines(setting: Setting) -> list[Line]:
 
     peers, missing = tried(
         {
-            "MMPose, patches": Other("mmpose", lambda: partial(theirs, False)),
-            "MMPose, whole maps": Other("mmpose", lambda: partial(theirs, True)),
+            "MMPose's patches": Other("mmpose", lambda: partial(theirs, False)),
+            "MMPose's whole maps": Other("mmpose", lambda: partial(theirs, True)),
         }
     )
     runs = {

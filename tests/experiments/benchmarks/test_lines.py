@@ -131,6 +131,14 @@ def test_the_figures_are_pycocotools_own():
     assert [line.name for line in lines] == [f"COCO figures, {name}" for name in backends]
 
 
+def test_the_peers_figures_are_pycocotools_own(tmp_path):
+    pytest.importorskip("faster_coco_eval", reason="faster-coco-eval is not installed: make bench-peers")
+    file = tmp_path / "truth.json"
+    annotations.write_file(file, 6, 13)
+    found = evaluation.detections(file)
+    assert evaluation.by_faster_coco_eval(file, found) == pytest.approx(evaluation.by_pycocotools(file, found))
+
+
 def test_a_file_of_the_benchmark_is_sound_and_cached(monkeypatch):
     monkeypatch.setattr(annotations, "SIZES", {"val2017": (1500, 3000)})
     (line,) = annotations.lines(QUICK)

@@ -17,7 +17,7 @@ def test_what_is_not_installed_or_does_not_run_is_a_phrase(capsys) -> None:
     )
     assert list(found) == ["good"]
     assert runs == [1]  # tried once
-    assert missing == ["absent is not installed", "broken does not run here (TypeError)"]
+    assert missing == ["absent not installed", "broken does not run here (TypeError)"]
     assert capsys.readouterr().out == ""  # it is for JSON
 
 
