@@ -6,7 +6,8 @@ Random weights, people as the paper evaluates them. The straightforward form is 
 not compiled, its targets drawn in numpy on the host, person by person and joint by joint; ours has channels last (but
 SSN on a CPU) and targets drawn on the device, and on a GPU bf16, and is compiled where asked for. On a CPU drawing
 counts as all work does. Beside a GPU workers would draw while it computes: the step then only waits for the copy, and
-the note tells what a worker spends. On a CPU inputs are small, so that a line takes seconds.
+the note tells what a worker spends. Peers' steps are their own losses on the same pixels and people. On a CPU inputs
+are small, so that a line takes seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ import torch
 from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
-from torch.utils.flop_counter import FlopCounterMode
 
 from datamodules.config import RenderedConfig
 from datamodules.contracts import Persons, PoseBatch
@@ -33,7 +33,9 @@ from datamodules.synthetic import make_dataset
 from experiments.benchmarks.end_to_end import BACKBONE, FROM_THE_START, batch_of, laid_out, plain_module_of
 from experiments.benchmarks.host_targets import ENCODERS
 from experiments.benchmarks.measuring import Line, Run, Setting
+from experiments.benchmarks.products import operations, race_beside_product
 from experiments.benchmarks.ssa_attention import kept_for_backward
+from experiments.benchmarks.training_peers import learners_of
 from experiments.config import compose
 from lightning_modules.shared.inference_form import memory_format_of
 
@@ -45,14 +47,20 @@ class Case(NamedTuple):
     """More, for a CPU."""
     batch: int
     """Samples on a GPU; two on a CPU."""
+    peers: tuple[str, ...]
+    """Of ``training_peers.LEARNERS``."""
+    note: str = ""
 
 
+WHOLE = ("yolo11m-pose",)
+CROP = ("SimpleBaseline",)
+REGIONS = "Keypoint R-CNN learns from up to 512 regions a picture, however small it is"
 CASES = (
-    Case("inspose", (BACKBONE,), ("data.size=192", "data.max_size=256"), 8),
-    Case("ssn", (BACKBONE, FROM_THE_START), ("data.crop_size=[128,96]",), 64),
-    Case("graph_pcnn", (BACKBONE,), ("data.crop_size=[128,96]",), 64),
-    Case("ssa", (BACKBONE,), ("data.size=192",), 8),
-    Case("openpose_ssal", ("model.network.weights=null",), ("data.size=128",), 8),
+    Case("inspose", (BACKBONE,), ("data.size=192", "data.max_size=256"), 8, ("Keypoint R-CNN", *WHOLE), REGIONS),
+    Case("ssn", (BACKBONE, FROM_THE_START), ("data.crop_size=[128,96]",), 64, CROP),
+    Case("graph_pcnn", (BACKBONE,), ("data.crop_size=[128,96]",), 64, CROP, "ours is SimpleBaseline and more"),
+    Case("ssa", (BACKBONE,), ("data.size=192",), 8, WHOLE),
+    Case("openpose_ssal", ("model.network.weights=null",), ("data.size=128",), 8, WHOLE),
 )
 
 
@@ -113,14 +121,6 @@ def module_to_train(config: Any, setting: Setting, *, is_plain: bool) -> Any:
     return module
 
 
-def operations(module: Any, batch: PoseBatch) -> float:
-    """Floating-point operations of a step: two a multiply-accumulate of products and convolutions."""
-    counter = FlopCounterMode(display=False)
-    with counter:
-        step(module, batch, Setting())
-    return float(counter.get_total_flops())
-
-
 def memory(loss: Callable[[], Tensor], module: Any, setting: Setting) -> float:
     """Megabytes of a step: on a CPU what is kept for the backward pass, on a GPU the peak above what lay there."""
     if not setting.is_gpu:
@@ -146,14 +146,6 @@ def utilisation(run: Run, setting: Setting, seconds: float = 1.5) -> float | Non
     return sum(late) / len(late) if late else None
 
 
-def matrix_rate(setting: Setting) -> float:
-    """Operations a second of a large product of matrices: the best of several."""
-    side = 8192 if setting.is_gpu else 1536
-    dtype = torch.bfloat16 if setting.is_gpu else torch.float32
-    left, right = (torch.randn(side, side, device=setting.device, dtype=dtype) for _ in range(2))
-    return 2 * side**3 / min(setting.seconds(lambda: left @ right) for _ in range(5))
-
-
 def measure(case: Case, root: Path, setting: Setting) -> list[Line]:
     """Milliseconds a sample, and megabytes of a batch."""
     config = compose(case.paper, None, [*case.overrides, *(() if setting.is_gpu else case.small)])
@@ -162,30 +154,48 @@ def measure(case: Case, root: Path, setting: Setting) -> list[Line]:
     batch = batch._replace(images=batch.images.contiguous())
     plain, ours = (module_to_train(config, setting, is_plain=is_plain) for is_plain in (True, False))
     targets, last = HostTargets(case.paper, batch, setting), laid_out(batch, ours.network)
+    others, missing = learners_of(case.peers, batch, setting)
     runs: dict[str, Run] = {
         "plain": partial(with_targets_of, targets, plain, partial(step, plain, batch, Setting())),
         "ours": partial(step, ours, last, setting),
     }
-    rate = matrix_rate(setting)
-    times = {name: value / size for name, value in setting.race(runs, repeats=2, budget=3.0).items()}
-    rate = max(rate, matrix_rate(setting))
-    limit = 1e3 * operations(plain, batch) / size / rate
-    note = f"{1e3 / times['ours']:.1f} images/s; {100 * limit / times['ours']:.0f} % of a product's rate, the limit"
+    work = operations(partial(step, plain, batch, Setting())) / size
+    for run in runs.values():
+        run()  # the others have been tried
+    runs |= {name: other.step for name, other in others.items()}
+    times, limit = race_beside_product(setting, runs, work, repeats=2, budget=3.0, warm=setting.is_gpu)
+    times = {name: value / size for name, value in times.items()}
+    kept = {
+        "plain": memory(
+            partial(with_targets_of, targets, plain, partial(loss_of, plain, batch, Setting())), plain, setting
+        ),
+        "ours": memory(partial(loss_of, ours, last, setting), ours, setting),
+        **{name: memory(other.loss, other.module, setting) for name, other in others.items()},
+    }
+    note = [f"{1e3 / times['ours']:.1f} images/s; {100 * limit / times['ours']:.0f} % of a product's rate, the limit"]
     if (busy := utilisation(runs["ours"], setting)) is not None:
-        note += f"; the device computes {busy:.0f} % of the time"
+        note.append(f"the device computes {busy:.0f} % of the time")
     form = "naive: fp32, channels first" + (", not compiled" if setting.compile else "")
     where = "by a worker before the step, which copies them" if setting.is_gpu else "in the step"
     form += f", targets drawn joint by joint on the host in {1e3 * targets.seconds / size:.1f} ms a sample, {where}"
-    kept = [
-        memory(partial(with_targets_of, targets, plain, partial(loss_of, plain, batch, Setting())), plain, setting),
-        memory(partial(loss_of, ours, last, setting), ours, setting),
-    ]
+    told = "; ".join(part for part in (*note, form, case.note, *missing) if part)
     name = f"training, {case.paper}, {size} × {'×'.join(str(side) for side in batch.images.shape[-2:])}"
-    what = "the step's peak above the weights" if setting.is_gpu else "kept for the backward pass; both in fp32"
+    what = "the step's peak above the weights" if setting.is_gpu else "kept for the backward pass; all in fp32"
     return [
-        Line(name, times["ours"], times["plain"], limit=limit, note=f"{note}; {form}"),
-        Line(f"{name}, memory", kept[1], kept[0], unit="MB", note=what),
+        _line(name, times, list(others), limit=limit, note=told),
+        _line(f"{name}, memory", kept, list(others), unit="MB", note=what),
     ]
+
+
+def _line(name: str, figures: dict[str, float], others: list[str], **more: Any) -> Line:
+    """Ours, the straightforward form's and each of ``others``' figure; memory has no limit."""
+    peers = {each: figures[each] for each in others}
+    without = {} if peers else {"peer": "none is installed"}
+    if "limit" not in more:
+        without["limit"] = "whatever is kept could be computed again"
+    return Line(
+        name, figures["ours"], figures["plain"], min(peers.values(), default=None), peers=peers, without=without, **more
+    )
 
 
 def lines(setting: Setting, cases: tuple[Case, ...] = CASES) -> list[Line]:

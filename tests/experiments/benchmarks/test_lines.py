@@ -216,9 +216,13 @@ def test_all_forms_look_at_the_same_people(tmp_path):
 
 
 def test_a_step_of_training_has_a_rate_and_its_forms_differ_in_layout_and_targets_alone():
-    case = training_step.Case("graph_pcnn", (training_step.BACKBONE, "data.crop_size=[128,96]"), (), 2)
+    case = training_step.Case(
+        "graph_pcnn", (training_step.BACKBONE, "data.crop_size=[128,96]"), (), 2, training_step.CROP
+    )
     line, memory = training_step.lines(QUICK, (case,))
-    assert_sound([line, memory])
+    assert_sound([line, memory], is_explained=True)
+    assert memory.peers.keys() == line.peers.keys() == {"SimpleBaseline"}
+    assert 0 < memory.peer < 0.7 * memory.ours
     assert line.name == "training, graph_pcnn, 2 × 128×96"
     assert "images/s" in line.note
     assert 0 < line.limit < line.ours

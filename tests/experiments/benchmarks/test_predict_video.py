@@ -1,6 +1,6 @@
 import torch
 
-from experiments.benchmarks.predict_video import main
+from experiments.benchmarks.predict_video import Measured, _line, main
 
 
 def test_a_short_video_goes_all_four_ways() -> None:
@@ -10,3 +10,10 @@ def test_a_short_video_goes_all_four_ways() -> None:
     assert min(found[0][1:5]) > 0
     assert min(found[0].memory) > 50
     assert torch.get_num_threads() == threads
+
+
+def test_a_line_is_of_milliseconds_a_frame() -> None:
+    line = _line(Measured(1, 20.0, 25.0, 10.0, 40.0, (100.0, 100.0), 0.0), 2)
+    assert (line.naive, line.ours, line.limit) == (100, 25, 50)
+    assert line.ratio == 2
+    assert line.unexplained == []
