@@ -128,14 +128,14 @@ class Race:
     """The forms on one video.
 
     Args:
-        frames: of it; whole batches of them are measured.
+        frames: of it; the last batch may be smaller.
         min_score: people who score less are not drawn.
     """
 
     def __init__(self, folder: Path, make: Make, frames: int, batch_size: int, min_score: float = 0.0) -> None:
         self.folder, self.batch_size, self.min_score = folder, batch_size, min_score
         self.estimator, self.as_trained = make(False), make(True)
-        self.count = max(frames // batch_size, 1) * batch_size
+        self.count = frames
         render_video(folder / "video.mp4", self.count)
         self.sources: list[Source] = find_sources([str(folder / "video.mp4")])
         self.boxes = whole_image if self.estimator.make_samples.config.view is View.person else None
@@ -146,13 +146,16 @@ class Race:
 
     def batches(self) -> Iterator[PoseBatch]:
         """As many as the video has; some come again, so that few are at hand."""
-        return islice(cycle(self.some), self.count // self.batch_size)
+        whole, rest = divmod(self.count, self.batch_size)
+        yield from islice(cycle(self.some), whole)
+        if rest:
+            yield first(self.some[0], rest)
 
     def alone(self) -> float:
         return self._rate(lambda: [self.as_trained.compute(batch) for batch in self.batches()])
 
     def streams(self) -> float:
-        plan = plan_streams(self.estimator, self.count // self.batch_size)
+        plan = plan_streams(self.estimator, -(-self.count // self.batch_size))
         with same_threads():
             return self._rate(lambda: list(in_order(self.batches(), self.estimator.compute, plan.number, plan.start)))
 
@@ -186,6 +189,13 @@ class Race:
         draws_boxes = self.boxes is None
         options: dict[str, Any] = {"min_score": self.min_score, "draws": True, "draws_boxes": draws_boxes}
         return kind(self.folder / "out", self.sources, self.estimator.skeleton, keeps_boxes=False, **options)
+
+
+def first(batch: PoseBatch, count: int) -> PoseBatch:
+    """The first ``count`` samples of a batch without masks."""
+    persons = type(batch.persons)(*(value[:count] for value in batch.persons))
+    meta = type(batch.meta)(*(value[:count] for value in batch.meta))
+    return PoseBatch(batch.images[:count], persons, batch.ignore[:count], None, meta)
 
 
 def measure(race: Race, threads: int, rounds: int) -> Measured:

@@ -97,7 +97,10 @@ class FeatureShiftModule(nn.Module):
 
     def non_local_maps(self, maps: Tensor) -> Tensor:
         """w^β(F ⊙ S) of P [B, C, H, W], the term that Eq. 4 adds to P; same shape."""
-        return self.expand(_attended(maps, self.reduce, self.shift, self.attention))
+        shifted = self.shift(self.reduce(maps))  # Eq. 1, 2
+        if self.attention is not None:
+            shifted = shifted * self.attention(maps)  # Eq. 6
+        return self.expand(shifted)
 
     @torch.no_grad()
     def insert(self) -> None:
@@ -155,18 +158,13 @@ class FoldedShift(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """P [B, C, H, W] -> Q of the same shape."""
-        shifted = _attended(maps, self.reduce, self.shift, self.attention)
+        shifted = self.shift(self.reduce(maps))
+        if self.attention is not None:
+            shifted.mul_(self.attention(maps))
         total = torch.addcmul(self.bias, maps, self.scale).contiguous()
         weight = self.weight.to(total.dtype).expand(len(maps), -1, -1)
         total.flatten(2).baddbmm_(weight, shifted.flatten(2).to(total.dtype))  # a view: written in place
         return total.relu_()
-
-
-def _attended(maps: Tensor, reduce: nn.Module, shift: nn.Module, attention: nn.Module | None) -> Tensor:
-    """F ⊙ S [B, K, H, W] of P [B, C, H, W]; S where there is no attention."""
-    shifted = shift(reduce(maps))  # Eq. 1, 2
-    attended: Tensor = shifted if attention is None else shifted * attention(maps)  # Eq. 6
-    return attended
 
 
 def _forget_start(norm: nn.BatchNorm2d) -> None:
