@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -12,6 +13,8 @@ import torch
 from datamodules.host_memory import keep_freed_memory
 from experiments.prediction.people import Estimator
 
+SWITCH_SECONDS = 5e-4
+"""For which one Python thread may keep others waiting; Python's own 5 ms are a third of a small network's batch."""
 MOST_STREAMS = 4
 """choice: more threads of Python would wait for each other."""
 
@@ -46,12 +49,17 @@ def plan_streams(estimator: Estimator, batches: int | None) -> Streams:
 
 @contextmanager
 def shared_cores() -> Iterator[None]:
-    """OpenCV keeps to the thread that calls it, freed memory is kept; torch's threads are as before at the end."""
-    threads, of_opencv = torch.get_num_threads(), cv2.getNumThreads()
+    """OpenCV keeps to the thread that calls it, Python's threads take turns sooner, freed memory is kept.
+
+    But for the memory all is as before at the end, the number of torch's threads too.
+    """
+    threads, of_opencv, interval = torch.get_num_threads(), cv2.getNumThreads(), sys.getswitchinterval()
     cv2.setNumThreads(1)
+    sys.setswitchinterval(SWITCH_SECONDS)
     keep_freed_memory()
     try:
         yield
     finally:
+        sys.setswitchinterval(interval)
         cv2.setNumThreads(of_opencv)
         torch.set_num_threads(threads)  # each stream has set it for threads to come

@@ -1,3 +1,4 @@
+import sys
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -6,7 +7,7 @@ import cv2
 import pytest
 import torch
 
-from experiments.prediction.cores import MOST_STREAMS, plan_streams, shared_cores
+from experiments.prediction.cores import MOST_STREAMS, SWITCH_SECONDS, plan_streams, shared_cores
 
 
 def estimator(device: str = "cpu", overlay: Any = None) -> Any:
@@ -27,12 +28,13 @@ def test_streams_take_the_threads_of_torch_and_no_more_than_there_are_batches(
 
 
 def test_threads_are_as_before_when_streams_are_done() -> None:
-    before, of_opencv = torch.get_num_threads(), cv2.getNumThreads()
+    before, of_opencv, interval = torch.get_num_threads(), cv2.getNumThreads(), sys.getswitchinterval()
     try:
         torch.set_num_threads(3)
         cv2.setNumThreads(2)
         with shared_cores():
             assert cv2.getNumThreads() == 1
+            assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
             seen: list[int] = []
             streams = plan_streams(estimator(), None)
             threads = [
@@ -45,6 +47,7 @@ def test_threads_are_as_before_when_streams_are_done() -> None:
             assert seen == [streams.threads] * 3 == [1, 1, 1]
             assert torch.get_num_threads() == 3  # of this thread
         assert (torch.get_num_threads(), cv2.getNumThreads()) == (3, 2)
+        assert sys.getswitchinterval() == interval
         later: list[int] = []
         thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
         thread.start()
