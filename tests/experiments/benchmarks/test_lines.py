@@ -36,13 +36,13 @@ def one_measurement(monkeypatch):
     monkeypatch.setattr(Setting, "race", lambda self, runs, **_: race(self, runs, repeats=1))
 
 
-def assert_sound(lines: list[Line], *, is_explained: bool = False) -> None:
-    """Figures are figures; with ``is_explained`` every column has one, or a phrase why not."""
+def assert_sound(lines: list[Line]) -> None:
+    """Figures are figures, and every column has one, or a phrase why not."""
     assert lines
     for line in lines:
         assert line.ours > 0, line
         assert line.ratio is None or line.ratio > 0, line
-        assert not (is_explained and line.unexplained), line
+        assert line.unexplained == [], line
 
 
 def test_targets_are_the_same():
@@ -67,7 +67,7 @@ def test_mmposes_targets_are_the_same():
 
 
 def test_the_line_of_targets_is_sound():
-    assert_sound(targets.lines(QUICK), is_explained=True)
+    assert_sound(targets.lines(QUICK))
 
 
 def test_suppression_keeps_the_same():
@@ -83,7 +83,7 @@ def test_suppression_keeps_the_same():
     if find_spec("mmpose") is not None:
         theirs = suppression.by_mmpose(points.numpy(), values.numpy(), areas.numpy())()
         assert [sorted(image.tolist()) for image in theirs] == [np.flatnonzero(image).tolist() for image in stays]
-    assert_sound(suppression.lines(QUICK, candidates=20, most=5, images=1, people=4), is_explained=True)
+    assert_sound(suppression.lines(QUICK, candidates=20, most=5, images=1, people=4))
 
 
 def test_assemblies_find_the_same_people():
@@ -94,7 +94,7 @@ def test_assemblies_find_the_same_people():
         np.testing.assert_allclose(found[: len(plain[image])].numpy(), plain[image], rtol=1e-4)
         assert not found[len(plain[image]) :].any()
     assert min(len(people) for people in plain) >= 4
-    assert_sound(paf_assembly.lines(QUICK, images=1, people=3), is_explained=True)
+    assert_sound(paf_assembly.lines(QUICK, images=1, people=3))
 
 
 def test_guided_points_have_the_same_features():
@@ -105,9 +105,7 @@ def test_guided_points_have_the_same_features():
     ours = guided_points.features_at(features, sampler(heatmaps, goal, labelled).position)[0, 0]
     order, theirs = ours[:, 0].argsort(), torch.from_numpy(plain)
     np.testing.assert_allclose(ours[order].numpy(), theirs[theirs[:, 0].argsort()].numpy(), atol=1e-4)
-    lines = guided_points.lines(QUICK, crops=1)
-    assert_sound(lines)
-    assert lines[0].unexplained == []
+    assert_sound(guided_points.lines(QUICK, crops=1))
 
 
 def test_messages_one_by_one_are_the_same():
@@ -119,13 +117,13 @@ def test_messages_one_by_one_are_the_same():
     ours, theirs = graph(features, weights), guided_points.edge_by_edge(graph, features, weights)
     torch.testing.assert_close(ours, theirs)
     lines = guided_points.graph_lines(QUICK, points=8)
-    assert_sound(lines, is_explained=True)
+    assert_sound(lines)
     assert all(line.limit < line.ours for line in lines)
 
 
 def test_the_figures_are_pycocotools_own():
     lines = evaluation.lines(QUICK, images=6)
-    assert_sound(lines, is_explained=True)
+    assert_sound(lines)
     assert all(line.limit < line.ours for line in lines)
     backends = ["pycocotools"] if find_spec("hotcoco") is None else ["pycocotools", "hotcoco"]
     assert [line.name for line in lines] == [f"COCO figures, {name}" for name in backends]
@@ -142,14 +140,14 @@ def test_the_peers_figures_are_pycocotools_own(tmp_path):
 def test_a_file_of_the_benchmark_is_sound_and_cached(monkeypatch):
     monkeypatch.setattr(annotations, "SIZES", {"val2017": (1500, 3000)})
     (line,) = annotations.lines(QUICK)
-    assert_sound([line], is_explained=True)
+    assert_sound([line])
     assert line.naive > line.ours
 
 
 def test_the_data_path_runs_on_rendered_people():
     lines = data_path.lines(QUICK, most=2)
     assert len(lines) == 2 * len(data_path.CASES)
-    assert_sound(lines, is_explained=True)
+    assert_sound(lines)
     assert all(line.limit < line.ours for line in lines)
 
 
@@ -165,7 +163,7 @@ def test_the_device_warps_what_grid_sample_does(tmp_path):
         apart = (theirs.int() - ours.int())[:, :, :height, :width].abs()
         assert apart.max() <= 1
         assert apart.float().mean() < 0.01
-        assert_sound([data_path.warping(case, annotations_, QUICK)], is_explained=True)
+        assert_sound([data_path.warping(case, annotations_, QUICK)])
 
 
 TINY = "model.backbone={name: resnet18, weights: null, frozen_stages: 0}"
@@ -187,7 +185,7 @@ def test_inference_and_the_share_of_decoding(paper, tmp_path, monkeypatch):
         if model.paper == paper
     ]
     inference, decoding = end_to_end.lines(QUICK, models=tuple(small))
-    assert_sound([inference, decoding], is_explained=True)
+    assert_sound([inference, decoding])
     assert 0 < inference.limit < inference.ours
     assert decoding.naive > 0
     assert 0 < 0.1 * decoding.ours < decoding.limit
@@ -201,7 +199,7 @@ def test_workers_come_to_own_objects_and_share_columns(monkeypatch):
     assert line.naive > line.ours
     assert line.peer > line.ours
     assert line.limit < line.naive
-    assert_sound([line], is_explained=True)
+    assert_sound([line])
 
 
 def test_all_forms_look_at_the_same_people(tmp_path):
@@ -220,7 +218,7 @@ def test_a_step_of_training_has_a_rate_and_its_forms_differ_in_layout_and_target
         "graph_pcnn", (training_step.BACKBONE, "data.crop_size=[128,96]"), (), 2, training_step.CROP
     )
     line, memory = training_step.lines(QUICK, (case,))
-    assert_sound([line, memory], is_explained=True)
+    assert_sound([line, memory])
     assert memory.peers.keys() == line.peers.keys() == {"SimpleBaseline"}
     assert 0 < memory.peer < 0.7 * memory.ours
     assert line.name == "training, graph_pcnn, 2 × 128×96"
