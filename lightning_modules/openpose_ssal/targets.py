@@ -15,6 +15,7 @@ from torch import Tensor
 from datamodules.contracts import PoseBatch
 from lightning_modules.openpose_ssal.config import Config, PafOverlap
 from lightning_modules.openpose_ssal.parts import Parts, at, keypoints_to_parts
+from lightning_modules.shared.gaussians import bell
 from losses.spatial_attention import segment_gaussian
 
 _IGNORE_STRIDE = 4
@@ -85,8 +86,8 @@ def part_heatmaps(x: Tensor, y: Tensor, points: Tensor, labelled: Tensor, sigma:
     Returns:
         [B, N + 1, h, w].
     """
-    along_x = (-(x - points[..., 0, None]).square() / (2 * sigma**2)).exp() * labelled[..., None]
-    along_y = (-(y - points[..., 1, None]).square() / (2 * sigma**2)).exp()
+    along_x = bell(x - points[..., 0, None], sigma) * labelled[..., None]
+    along_y = bell(y - points[..., 1, None], sigma)
     heatmaps = _over_people(along_y[..., :, None] * along_x[..., None, :])  # Eq. 6, separable
     return torch.cat((heatmaps, 1 - heatmaps.amax(1, keepdim=True)), dim=1)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from datamodules.contracts import Persons
+from lightning_modules.shared.gaussians import bell
 
 STRIDE = 4
 
@@ -37,7 +38,8 @@ def encode_targets(persons: Persons, map_hw: tuple[int, int], sigma: float) -> T
     """
     center = to_cells(persons.keypoints[:, 0].float())
     is_labelled = (persons.visibility[:, 0] > 0) & persons.is_real[:, :1]
-    across, down = (_bell(center[..., axis], map_hw[1 - axis], sigma) for axis in (0, 1))
+    cells = (torch.arange(length, device=center.device) for length in reversed(map_hw))
+    across, down = (bell(each - center[..., axis, None], sigma) for axis, each in enumerate(cells))
     down *= is_labelled[..., None]  # on the profiles, a pass over the maps less
     return Targets(down[..., :, None] * across[..., None, :], is_labelled.float())
 
@@ -50,9 +52,3 @@ def to_cells(points: Tensor) -> Tensor:
 def to_pixels(points: Tensor) -> Tensor:
     """Heatmap indices -> input pixels."""
     return (points + 0.5) * STRIDE
-
-
-def _bell(center: Tensor, length: int, sigma: float) -> Tensor:
-    """f32 [B, K] -> f32 [B, K, length]."""
-    distance = torch.arange(length, device=center.device) - center[..., None]
-    return distance.square_().mul_(-0.5 / sigma**2).exp_()

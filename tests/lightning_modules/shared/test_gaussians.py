@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lightning_modules.shared.gaussians import draw_gaussians, gaussian_radius, window_cells
+from lightning_modules.shared.gaussians import bell, draw_gaussians, gaussian_radius, window_cells
 
 
 def test_radius_by_hand() -> None:
@@ -67,3 +67,13 @@ def test_window_at_a_corner() -> None:
     assert offsets.tolist()[:3] == [[-1, -1], [0, -1], [1, -1]]
     assert is_inside.view(3, 3).tolist() == [[False] * 3, [False, True, True], [False, True, True]]
     assert index.view(3, 3)[1:, 1:].tolist() == [[0, 1], [5, 6]]
+
+
+def test_the_product_of_two_bells_is_a_gaussian_without_subnormal_numbers() -> None:
+    steps = torch.arange(-60, 61) * 0.5
+    heatmap = bell(steps, 1.5)[:, None] * bell(steps, 1.5)
+    squared = (steps.double()[:, None] ** 2 + steps.double() ** 2) / (2 * 1.5**2)
+    torch.testing.assert_close(heatmap, torch.exp(-squared).float(), rtol=1e-5, atol=1e-17)
+    assert heatmap.max() == 1
+    assert heatmap[heatmap > 0].min() >= torch.finfo(torch.float32).tiny
+    assert (heatmap == 0).any()
