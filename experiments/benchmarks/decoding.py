@@ -156,6 +156,14 @@ FORMS: dict[str, dict[str, Callable[..., Any]]] = {
     "openpose_ssal": {"decode.greedy_matching": lambda scores: scores, "decode.assemble": scores_of_each},
 }
 """What stands for what of a paper, by where it is."""
+CONTENTS = {
+    "inspose": "all but the network: KP-Nets, peaks, suppression",
+    "ssn": "all but the network: average with the mirror image, peaks, way back to the photograph",
+    "graph_pcnn": "all but the heatmaps: average with the mirror image, peaks, refinement, way back to the photograph",
+    "ssa": "peaks, attention, grouping, masks",
+    "openpose_ssal": "peaks, limbs, matching, assembly",
+}
+"""What decoding is made of."""
 ONE_BY_ONE = {
     "inspose": "KP-Nets person by person, peaks keypoint by keypoint in numpy",
     "ssn": "peaks joint by joint in numpy",
@@ -163,6 +171,7 @@ ONE_BY_ONE = {
     "ssa": "grouping with sums made one by one",
     "openpose_ssal": "matching pair by pair, assembly connection by connection",
 }
+"""What the straightforward form does otherwise."""
 
 
 def maps_in_boxes(batch: PoseBatch, setting: Setting) -> Run:
@@ -188,12 +197,12 @@ def mmposes_codec(batch: PoseBatch, setting: Setting) -> Run:
 
 READING = {
     "Keypoint R-CNN's maps of as many people": Peer(maps_in_boxes),
-    "MMPose's codec": Peer(mmposes_codec, ("mmpose", "mmcv", "mmengine")),
+    "MMPose's codec of averaged heatmaps": Peer(mmposes_codec, ("mmpose", "mmcv", "mmengine")),
 }
 READERS: dict[str, tuple[str, ...]] = {
     "inspose": ("Keypoint R-CNN's maps of as many people",),
-    "ssn": ("MMPose's codec",),
-    "graph_pcnn": ("MMPose's codec",),
+    "ssn": ("MMPose's codec of averaged heatmaps",),
+    "graph_pcnn": ("MMPose's codec of averaged heatmaps",),
     "ssa": (),
     "openpose_ssal": (),
 }

@@ -107,7 +107,7 @@ def test_once_is_once():
 
 
 def test_every_paper_has_a_reader_or_a_reason():
-    assert set(FORMS) == set(decoding.ONE_BY_ONE) == set(READERS) == set(SMALL) <= set(PAPERS)
+    assert set(FORMS) == set(decoding.CONTENTS) == set(decoding.ONE_BY_ONE) == set(READERS) == set(SMALL) <= set(PAPERS)
     for paper, names in READERS.items():
         assert set(names) <= set(READING)
         assert bool(names) != (paper in decoding.NOBODYS)
@@ -123,5 +123,5 @@ def test_readers_read_what_a_batch_has(tmp_path):
     assert list(found) == list(names)
     points, _ = found["Keypoint R-CNN's maps of as many people"]()
     assert points[0].shape == (20, 17, 3)
-    if "MMPose's codec" in found:
-        assert found["MMPose's codec"]()[0][0].shape == (1, 17, 2)
+    if "MMPose's codec of averaged heatmaps" in found:
+        assert found["MMPose's codec of averaged heatmaps"]()[0][0].shape == (1, 17, 2)
