@@ -142,9 +142,15 @@ def inference(model: Model, config: RunConfig, batch: PoseBatch, ours: Run, sett
     plain = plain_module_of(config, setting)
     images = batch.images.contiguous()
     runs: dict[str, Run] = {"ours": ours, "naive": lambda: plain.predict_step(batch._replace(images=images), 0)}
-    peers, missing = peers_of(model.peers, batch, setting)
-    runs |= peers
-    work = {name: operations(run) for name, run in runs.items()}  # and each is warm
+    work: dict[str, float] = {}
+
+    def count(name: str, run: Run) -> None:
+        work[name] = operations(run)
+
+    peers, missing = peers_of(model.peers, batch, setting, trial=count)
+    for name, run in runs.items():
+        count(name, run)
+    runs |= peers  # all of them warm
     times, limit = race_beside_product(setting, runs, work["naive"], repeats=3, budget=10.0, warm=setting.compile)
     found = {name: times[name] for name in peers}
     counts = ", ".join(f"{name} {work[name] / 2e9:.3g}" for name in ("ours", *peers))

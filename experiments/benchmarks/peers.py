@@ -40,13 +40,18 @@ class Peer(NamedTuple):
 
 
 def peers_of(
-    names: tuple[str, ...], batch: PoseBatch, setting: Setting, table: Mapping[str, Peer] | None = None
+    names: tuple[str, ...],
+    batch: PoseBatch,
+    setting: Setting,
+    table: Mapping[str, Peer] | None = None,
+    trial: Callable[[str, Run], object] = lambda name, run: run(),
 ) -> tuple[dict[str, Run], list[str]]:
     """The peers of ``names`` that run here, each tried once, and a phrase on each that does not.
 
     Args:
         batch: normalised; of whole pictures or of crops, as the peers take them.
         table: by name; None takes ``PEERS``.
+        trial: what is done with each, by its name.
     """
     table = PEERS if table is None else table
     found: dict[str, Run] = {}
@@ -61,7 +66,7 @@ def peers_of(
             with redirect_stdout(sys.stderr), warnings.catch_warnings():  # some greet, most warn
                 warnings.simplefilter("ignore")
                 run = table[name].make(batch, setting)
-                run()
+                trial(name, run)
         except Exception as error:  # other people's code beside versions it was not made for
             missing.append(f"{name}: does not run here ({type(error).__name__})")
         else:

@@ -42,6 +42,10 @@ def test_what_is_not_installed_or_does_not_run_is_a_phrase(monkeypatch, capsys) 
     assert seen == ["a batch"]  # tried once
     assert missing == ["absent: not installed", "broken: does not run here (TypeError)"]
     assert capsys.readouterr().out == ""  # it is for JSON
+    tried: dict[str, object] = {}
+    found, _ = peers_of(("good", "absent"), "another", Setting(), trial=tried.__setitem__)
+    assert tried == found
+    assert seen == ["a batch"]
 
 
 def test_pictures_are_padded_right_and_below() -> None:
