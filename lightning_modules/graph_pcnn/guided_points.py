@@ -70,7 +70,16 @@ class GuidedPointSampler:
             target: f32 [B, K, 2], t in heatmap pixels; read where labelled only.
             is_labelled: bool [B, K].
             generator: for repeatable draws.
+
+        Raises:
+            ValueError: N exceeds the heatmap's cells.
         """
+        points, (height, width) = sum(self.counts), heatmap.shape[-2:]
+        if points > height * width:
+            raise ValueError(
+                f"model.num_points={points}: a heatmap of {height}×{width} has fewer cells; "
+                "set fewer points, or a larger data.crop_size"
+            )
         heatmap = heatmap.detach().float()
         # choice: an unlabelled keypoint is sampled around its response, so that batch norm meets no odd corner.
         center = torch.where(is_labelled[..., None], target.float(), peak_cells(heatmap))

@@ -173,3 +173,9 @@ def test_points_carry_no_gradient_into_the_heatmap():
     heatmap = torch.rand(1, 2, 16, 12, requires_grad=True)
     points = GuidedPointSampler((4, 4, 4), 3.0, 2.0)(heatmap, torch.ones(1, 2, 2), torch.ones(1, 2).bool())
     assert not any(field.requires_grad for field in points)
+
+
+def test_more_points_than_cells_name_the_key():
+    heatmap, target = torch.zeros(1, 1, 8, 6), torch.zeros(1, 1, 2)
+    with pytest.raises(ValueError, match=r"model\.num_points=49: a heatmap of 8×6 has fewer cells"):
+        GuidedPointSampler((16, 16, 17), 3.0, 2.0)(heatmap, target, torch.ones(1, 1, dtype=torch.bool))
