@@ -40,10 +40,10 @@ def find_peaks(
     if is_inside is not None:
         heatmaps = heatmaps.masked_fill(~is_inside[:, None], -torch.inf)
     height, width = heatmaps.shape[2:]
-    is_peak = (heatmaps == F.max_pool2d(heatmaps, window, 1, window // 2)) & (heatmaps > threshold)
+    is_peak = (heatmaps == window_maximum(heatmaps, window)) & (heatmaps > threshold)
     place = torch.arange(height * width, dtype=torch.float32, device=heatmaps.device).view(height, width)
     latest = torch.where(is_peak, -place, -torch.inf)
-    is_peak = is_peak & (latest == F.max_pool2d(latest, window, 1, window // 2))
+    is_peak = is_peak & (latest == window_maximum(latest, window))
     flat = heatmaps.flatten(2)
     scores, index = torch.where(is_peak.flatten(2), flat, 0.0).topk(min(max_candidates, height * width), dim=2)
     y = index // width
@@ -59,3 +59,27 @@ def find_peaks(
     slope = torch.where((around > -torch.inf).all(dim=4), around[..., 1] - around[..., 0], 0.0)
     cells = torch.stack([x, y], dim=3)
     return Peaks((cells + 0.5 + 0.25 * slope.sign()) * HEATMAP_STRIDE, scores, cells)
+
+
+def window_maximum(maps: Tensor, window: int) -> Tensor:
+    """The largest value of the ``window`` × ``window`` cells around each, those beyond the border −∞.
+
+    Equal to ``max_pool2d`` with stride 1, which looks at every cell of a window. Here the maximum of one, two, four
+    cells in a row is widened until it spans the window, along one axis and then the other.
+
+    Args:
+        maps: [..., h, w].
+        window: side in cells, odd.
+    """
+    for axis in (-1, -2):
+        maps = _widened(maps.transpose(axis, -1), window).transpose(axis, -1)
+    return maps
+
+
+def _widened(lines: Tensor, window: int) -> Tensor:
+    """[..., n]: the largest of the ``window`` values around each."""
+    widest, span = F.pad(lines, (window // 2, window // 2), value=-torch.inf), 1
+    while span < window:
+        step = min(span, window - span)
+        widest, span = torch.maximum(widest[..., :-step], widest[..., step:]), span + step
+    return widest

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
-from lightning_modules.ssa.peaks import find_peaks
+from lightning_modules.ssa.peaks import find_peaks, window_maximum
 
 
 def test_equals_a_loop_over_cells() -> None:
@@ -21,6 +22,14 @@ def test_equals_a_loop_over_cells() -> None:
             cells = [tuple(cell) for cell in peaks.cells[image, joint][found].tolist()]
             assert dict(zip(cells, peaks.scores[image, joint][found].tolist(), strict=True)) == expected
     assert (peaks.scores.diff(dim=2) <= 0).all()
+
+
+@pytest.mark.parametrize("window", [1, 3, 5, 7, 9, 11])
+@pytest.mark.parametrize("hw", [(1, 1), (2, 9), (13, 4)])
+def test_window_maximum_is_max_pooling(window: int, hw: tuple[int, int]) -> None:
+    maps = torch.randn(2, 3, *hw, generator=torch.Generator().manual_seed(window))
+    maps[0, 0, 0] = -torch.inf
+    assert torch.equal(window_maximum(maps, window), F.max_pool2d(maps, window, 1, window // 2))
 
 
 def test_point_moves_a_quarter_cell_towards_the_larger_neighbour() -> None:
