@@ -164,6 +164,12 @@ CONTENTS = {
     "openpose_ssal": "peaks, limbs, matching, assembly",
 }
 """What decoding is made of."""
+READ_LESS = {
+    "inspose": "it has the maps already",
+    "ssn": "it starts from averaged heatmaps and ends in the crop",
+    "graph_pcnn": "it refines nothing, starts from averaged heatmaps and ends in the crop",
+}
+"""Why others' decoding may take less."""
 ONE_BY_ONE = {
     "inspose": "KP-Nets person by person, peaks keypoint by keypoint in numpy",
     "ssn": "peaks joint by joint in numpy",

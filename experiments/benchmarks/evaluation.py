@@ -112,6 +112,7 @@ def lines(setting: Setting, images: int = 500) -> list[Line]:
             asked=least,
             note=note,
             without={"peer": missing[0]} if missing else {},
+            why_behind="it is pycocotools" if backend is EvaluationBackend.pycocotools else "",
         )
         for backend, least in asked.items()
         if backend.name in times

@@ -104,9 +104,10 @@ def lines(setting: Setting, counts: tuple[int, ...] = (10, 64, 256), height: int
         maps = count * SHAPE.num_keypoints * height * width * 4 / 1e6
         note = "naive: a loop over people; peer: one grouped convolution (CondInst); limit: ours' products at the rate "
         note += "of a large one of matrices, though each adds up no more than 11 values"
+        why = "its maps are larger than any cache, and writing them takes as long in every form"
         memory = "the most held at a time; columns as above; limit: the maps that come out"
         found += [
-            Line(f"KP-Nets, {count} people", ours_ms, loop_ms, grouped_ms, limit, asked=2.0, note=note),
+            Line(f"KP-Nets, {count} people", ours_ms, loop_ms, grouped_ms, limit, asked=2.0, note=note, why_behind=why),
             Line(
                 f"KP-Nets, {count} people, memory",
                 ours_mb,

@@ -34,11 +34,20 @@ class Line(NamedTuple):
     asked: float | None = None
     """The least ratio that will do."""
     note: str = ""
-    """What the columns are, and why ours is behind where it is."""
+    """What the columns are."""
     peers: dict[str, float] | None = None
     """Each of what others use by its name, where there are several."""
     without: Mapping[str, str] | None = None
     """Why there is none, in a phrase, for each of ``COMPARED`` that is empty."""
+    why_behind: str = ""
+    """Why others may be ahead, or what is asked not reached; told where it is so."""
+
+    @property
+    def behind(self) -> list[str]:
+        """What ours is behind: others by name, and what is asked."""
+        peers = self.peers if self.peers else {"the peer": self.peer}
+        ahead = [name for name, value in peers.items() if value is not None and value < self.ours]
+        return ahead + (["what is asked"] if self.holds is False else [])
 
     @property
     def ratio(self) -> float | None:

@@ -247,8 +247,13 @@ def _line(found: Measured, cores: int) -> Line:
     others = f"other programs took {found.others:.1f} cores"
     note = f"wall time; naive: in turn; limit: the model alone as trained ({bound}); {others}"
     ours, in_turn, alone = (1e3 / rate for rate in (found.predict, found.in_turn, found.alone))
-    line = Line(f"video, per frame, {where}", ours, in_turn, limit=alone, against="limit", asked=1.0, note=note)
-    return line._replace(without={"peer": "another model's network would be all of it; inference compares those"})
+    none = {"peer": "another model's network would be all of it; inference compares those"}
+    why = "the first and last batches of so few frames have nothing beside them"
+    why += ", and no core is left to reading and drawing" if found.threads == cores else ""
+    columns = (ours, in_turn, None, alone)
+    return Line(
+        f"video, per frame, {where}", *columns, against="limit", asked=1.0, note=note, without=none, why_behind=why
+    )
 
 
 def main(arguments: list[str] | None = None) -> list[Measured]:

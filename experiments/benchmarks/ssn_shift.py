@@ -147,7 +147,8 @@ def shift_line(setting: Setting, maps: Tensor) -> Line:
         "positions, 1×1 a channel; limit: one copy each way"
     )
     ours, naive, peer, limit = (times[name] for name in CHOSEN)
-    return Line("SSN shift, forward + backward", ours, naive, peer, limit, asked=1.5, note=note)
+    why = "it moves memory, and what that costs depends on whether its pages are new"
+    return Line("SSN shift, forward + backward", ours, naive, peer, limit, asked=1.5, note=note, why_behind=why)
 
 
 def _copy(maps: Tensor, offsets: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ _HEAD = """# Measured speed
 Written by `make bench` (`python -m experiments.benchmark`); do not edit. Less is better in every column but the last
 two. *naive* is the straightforward form of the same function, *peer* what others use for it (of several the fastest),
 *limit* what it cannot beat or is not to exceed. *ratio* is how many times better ours is than the figure it names, or
-which share of the limit is reached; *asked* is the least that will do. Where there is no figure, the line's note says
-why. All figures of a line are medians of one run of one process, taken in turn: on a CPU processor time of one thread,
-on a GPU wall time. Compare ratios; absolute figures are the machine's.
+which share of the limit is reached; *asked* is the least that will do. Where there is no figure, or ours is behind, the
+line's note says why. All figures of a line are medians of one run of one process, taken in turn: on a CPU processor
+time of one thread, on a GPU wall time. Compare ratios; absolute figures are the machine's.
 """
 
 
@@ -34,10 +34,12 @@ def cells(line: Line) -> tuple[str, ...]:
 
 
 def note_of(line: Line) -> str:
-    """The line's note, its peers with their figures first, and last why a column is empty."""
+    """The line's note: peers with their figures, what it is behind and why, its columns, and why one is empty."""
+    behind = f"behind {', '.join(line.behind)}" + (f": {line.why_behind}" if line.why_behind else "")
     peers = ", ".join(f"{name} {_figure(value)}" for name, value in (line.peers or {}).items())
     without = [f"no {column}: {why}" for column, why in (line.without or {}).items()]
-    return "; ".join(part for part in (f"peers: {peers}" if peers else "", line.note, *without) if part)
+    parts = (f"peers: {peers}" if peers else "", behind if line.behind else "", line.note, *without)
+    return "; ".join(part for part in parts if part)
 
 
 def _figure(value: float | None) -> str:

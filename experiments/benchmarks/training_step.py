@@ -193,7 +193,14 @@ def _line(name: str, figures: dict[str, float], others: list[str], **more: Any) 
     if "limit" not in more:
         without["limit"] = "whatever is kept could be computed again"
     return Line(
-        name, figures["ours"], figures["plain"], min(peers.values(), default=None), peers=peers, without=without, **more
+        name,
+        figures["ours"],
+        figures["plain"],
+        min(peers.values(), default=None),
+        peers=peers,
+        without=without,
+        why_behind="a smaller network",
+        **more,
     )
 
 

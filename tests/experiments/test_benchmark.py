@@ -11,12 +11,13 @@ from experiments.benchmark import BENCHMARKS, main
 from experiments.benchmarks.measuring import Line, Setting
 from experiments.benchmarks.table import cells, note_of, readme, write
 
+RESULTS = Path(__file__).parents[2] / "benchmarks"
 LINES = [
     Line("shift", 2.0, naive=8.0, limit=1.0, asked=2.0, note="four times"),
     Line("data", 4.0, naive=9.0, limit=2.0, against="limit", asked=0.85),
     Line("inference", 1000.0, peer=500.0, against="peer"),
     Line("memory", 12.345, unit="MB"),
-    Line("models", 2.0, peer=1.0, against="fair", peers={"fair": 3.0, "small": 1.0}, asked=1.0, note="small is small"),
+    Line("models", 2.0, peer=1.0, against="fair", peers={"fair": 3.0, "small": 1.0}, asked=1.0, why_behind="it is"),
     Line("grouping", 2.0, naive=3.0, note="loops", without={"peer": "nobody has it", "limit": "not known"}),
 ]
 
@@ -89,8 +90,11 @@ def test_ratios_and_what_is_asked() -> None:
     assert cells(LINES[1])[-2:] == ("0.50× limit", "≥ 0.85 ✗")
     assert cells(LINES[3]) == ("memory", "MB", "–", "–", "12.3", "–", "–", "–")
     assert cells(LINES[4])[3:] == ("1", "2", "–", "1.50× fair", "≥ 1 ✓")
-    assert note_of(LINES[4]) == "peers: fair 3, small 1; small is small"
+    assert note_of(LINES[4]) == "peers: fair 3, small 1; behind small: it is"
     assert note_of(LINES[3]) == ""
+    assert note_of(LINES[1]) == "behind what is asked"
+    assert note_of(LINES[2]) == "behind the peer"
+    assert LINES[0].behind == LINES[5].behind == []
     assert note_of(LINES[5]) == "loops; no peer: nobody has it; no limit: not known"
 
 
@@ -99,6 +103,15 @@ def test_a_column_has_a_figure_or_a_phrase() -> None:
     assert LINES[0].unexplained == ["peer"]
     assert LINES[5]._replace(limit=1.0).unexplained == ["limit"]  # one too many
     assert Line("all", 2.0, 3.0, 4.0, 1.0).unexplained == []
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
+def test_what_is_committed_says_why_it_is_behind_and_why_a_column_is_empty(file) -> None:
+    for row in json.loads(file.read_text())["lines"]:
+        line = Line(**{name: row[name] for name in Line._fields})
+        assert line.unexplained == [], line.name
+        assert not line.behind or line.why_behind, line.name
+    assert (RESULTS / "README.md").read_text() == readme(RESULTS)
 
 
 def test_the_readme_has_a_table_per_machine(tmp_path) -> None:
@@ -123,7 +136,7 @@ def test_the_readme_has_a_table_per_machine(tmp_path) -> None:
     text = readme(tmp_path)
     assert text.index("## A GPU") < text.index("## Some CPU @ 2 GHz")
     assert "| shift | ms | 8 | – | 2 | 1 | 4.00× naive | ≥ 2 ✓ |" in text
-    assert "- models: peers: fair 3, small 1; small is small" in text
+    assert "- models: peers: fair 3, small 1; behind small: it is" in text
     assert "fp32, compiled" in text
     assert "torch 2.0. The whole took 61 s." in text
 
