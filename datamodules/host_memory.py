@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's mallopt
-_LARGEST_ON_HEAP = 32 << 20
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # of glibc's mallopt
 _KEPT = 512 << 20
 
 
@@ -17,14 +16,15 @@ def keep_freed_memory() -> bool:
     """Have the C library keep freed memory, at most 512 MiB at the heap's top; whether it can (glibc alone).
 
     A picture of a few MB is by default given back to the system when freed. The next one's pages are then new, and to
-    have them mapped and zeroed takes longer than to resize or copy the picture. Threads that start later share one
-    heap: heaps of their own are at most 64 MB, and what a network's activations take beyond is given back every time.
+    have them mapped and zeroed takes longer than to resize or copy the picture. So all of it lies on the heap, however
+    large (a threshold could be 32 MB at most; a network's activations are more). Threads that start later share one
+    heap: heaps of their own are at most 64 MB, and what is needed beyond is given back every time.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    wanted = ((_MMAP_THRESHOLD, _LARGEST_ON_HEAP), (_TRIM_THRESHOLD, _KEPT), (_ARENA_MAX, 1))
+    wanted = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _KEPT), (_ARENA_MAX, 1))
     return all(bool(mallopt(option, value)) for option, value in wanted)
 
 

@@ -17,7 +17,7 @@ if sys.argv[1] == "keep":
 def faults(times):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(times):
-        picture = np.empty(30_000_000, np.uint8)
+        picture = np.empty(60_000_000, np.uint8)
         picture.fill(1)
         del picture
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
@@ -33,7 +33,7 @@ def faults_of(how):
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc")
 def test_freed_memory_is_not_mapped_anew():
-    assert faults_of("keep") < 1000 < 10 * 30_000_000 / 4096 / 2
+    assert faults_of("keep") < 1000 < 10 * 60_000_000 / 4096 / 2
 
 
 def test_without_glibc_nothing_happens(monkeypatch):
