@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # of glibc's mallopt
-_KEPT = 512 << 20
+_KEPT = (1 << 31) - 1
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep freed memory, at most 512 MiB at the heap's top; whether it can (glibc alone).
+    """Have the C library keep freed memory, up to 2 GiB at the heap's top; whether it can (glibc alone).
 
     A picture of a few MB is by default given back to the system when freed. The next one's pages are then new, and to
     have them mapped and zeroed takes longer than to resize or copy the picture. So all of it lies on the heap, however
