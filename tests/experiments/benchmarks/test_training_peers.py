@@ -61,7 +61,7 @@ def test_people_are_those_with_a_box() -> None:
     visibility = torch.tensor([2, 0, 1], dtype=torch.uint8).expand(2, 3, 3)
     real = torch.tensor([[True, True, True], [False, False, False]])
     persons = Persons(torch.full((2, 3, 3, 2), 7.0), visibility, boxes, torch.ones(2, 3), real)
-    batch = PoseBatch(images=torch.zeros(2, 3, 8, 8), persons=persons, ignore=None, instance_masks=None, meta=None)  # type: ignore[arg-type]
+    batch = PoseBatch(torch.zeros(2, 3, 8, 8), persons, ignore=None, instance_masks=None, meta=None)
     first, second = people_of(batch)
     assert first.boxes.tolist() == [[0, 0, 8, 8], [1, 2, 3, 4]]
     assert first.keypoints.tolist() == [[[7, 7, 1], [7, 7, 0], [7, 7, 1]]] * 2
