@@ -72,6 +72,7 @@ class RankWatch(pl.Callback):
         port = trainer.strategy.broadcast(own.port if own is not None else 0)
         self._store = own or dist.TCPStore(host, port, is_master=False, timeout=wait)
         self._children = getattr(trainer.strategy.launcher, "procs", [])
+        self._delay_the_end()
         self._report()
         threading.Thread(target=self._watch, name="rank-watch", daemon=True).start()
 
@@ -153,6 +154,25 @@ class RankWatch(pl.Callback):
                 at = f", last seen at {reports[rank].at}" if rank in reports else ""
                 dead.append(f"rank {rank} (process {process.pid}) has ended with {how}{at}")
         return ", ".join(dead) or None
+
+    def _delay_the_end(self) -> None:
+        """Time to speak where a rank that this process started has ended.
+
+        Lightning looks at such ranks every five seconds, and kills this process where one has failed: now and then
+        before the failed collective is told. It now waits for ``GRACE``, and where nothing was told by then, as beside
+        a collective that does not fail, the rank is named first.
+        """
+        observer: Any = next((each for each in threading.enumerate() if each.name == "child-process-observer"), None)
+        end = getattr(observer, "_terminate_all", None)
+        if end is None:
+            return
+
+        def name_and_end() -> None:
+            time.sleep(GRACE)
+            _say(f"error: {self._dead_children(self._reports() or {})}")
+            end()
+
+        observer._terminate_all = name_and_end
 
     def _move(self, at: str) -> None:
         self._moves += 1

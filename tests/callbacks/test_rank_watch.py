@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
 from typing import Any
 
 import pytest
+from lightning_fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 
 from callbacks import rank_watch
 from callbacks.rank_watch import RankWatch, Report, _place_of
@@ -68,6 +70,23 @@ def test_own_children_are_asked_directly(watch: Any) -> None:
     watch._children[0].wait()
     watch.answers = alive()
     assert watch.diagnose() == f"rank 1 (process {watch._children[0].pid}) has ended with SIGKILL, last seen at step 4"
+
+
+def test_a_dead_child_is_named_before_lightning_ends_everybody(watch: Any, monkeypatch: Any, capsys: Any) -> None:
+    watch._children = [subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])]
+    watch._children[0].wait()
+    everybody = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    observer = _ChildProcessObserver(everybody.pid, watch._children)
+    monkeypatch.setattr(rank_watch.threading, "enumerate", lambda: [threading.main_thread(), observer])
+    slept: list[float] = []
+    monkeypatch.setattr(rank_watch.time, "sleep", slept.append)
+    watch._delay_the_end()
+    watch.answers = alive()
+    assert observer._run()
+    assert everybody.wait(timeout=30) == -signal.SIGKILL
+    assert max(slept) == rank_watch.GRACE
+    named = f"error: rank 1 (process {watch._children[0].pid}) has ended with SIGKILL, last seen at step 4\n"
+    assert capsys.readouterr().err == named
 
 
 def test_only_failed_collectives_are_explained(watch: Any) -> None:
