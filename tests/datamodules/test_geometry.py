@@ -143,3 +143,14 @@ def test_each_group_of_points_by_its_own_map():
         )
     hw = np.array([[3, 4], [9, 2], [5, 5], [1, 8], [4, 3]])
     np.testing.assert_array_equal(g.clip_boxes(boxes, hw)[1], g.clip_boxes(boxes[1:2], (9, 2))[0])
+
+
+@pytest.mark.parametrize("hw", [(240, 320), (240, 322), (241, 320)])
+@pytest.mark.parametrize("factor", [6.0, 7.3, 9.1])
+def test_a_picture_shrunk_far_keeps_the_means_of_its_areas(hw, factor):
+    smooth = cv2.resize(np.random.default_rng(2).integers(0, 256, (24, 32, 3), dtype=np.uint8), hw[::-1])
+    size = (round(hw[0] / factor), round(hw[1] / factor))
+    shrunk = g.warp_image(smooth, g.scaling(size[1] / hw[1], size[0] / hw[0]), size)
+    exact = cv2.resize(smooth.astype(np.float64), size[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(shrunk - exact).mean() < 0.9
+    assert np.abs(shrunk.mean() - exact.mean()) < 0.2
