@@ -1,14 +1,14 @@
 """Pictures of poses: people over a photograph, ignored regions. NumPy and OpenCV only.
 
-Every image is u8 [H, W, 3], RGB, and is copied, never changed. Coordinates follow ``datamodules.contracts``:
-continuous, pixel ``i`` covers ``[i, i + 1)``.
+Every image is u8 [H, W, 3], RGB if nothing else is said, and is copied, never changed. Coordinates follow
+``datamodules.contracts``: continuous, pixel ``i`` covers ``[i, i + 1)``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -30,6 +30,36 @@ PERSON_COLORS: tuple[Color, ...] = (
 )
 """Boxes and masks, in turn (after Okabe and Ito)."""
 _OUTLINE: Color = (22, 24, 32)
+
+
+class Palette(NamedTuple):
+    """Colours in one order of channels."""
+
+    sides: tuple[Color, Color, Color]
+    """Left, right, middle."""
+    people: tuple[Color, ...]
+    outline: Color
+
+    def side(self, name: str) -> Color:
+        return self.sides[tuple(SIDE_COLORS).index(name)]
+
+    def person(self, number: int) -> Color:
+        return self.people[number % len(self.people)]
+
+
+def _backwards(color: Color) -> Color:
+    red, green, blue = color
+    return blue, green, red
+
+
+_LEFT, _RIGHT, _MIDDLE = SIDE_COLORS.values()
+RGB = Palette((_LEFT, _RIGHT, _MIDDLE), PERSON_COLORS, _OUTLINE)
+BGR = Palette(
+    (_backwards(_LEFT), _backwards(_RIGHT), _backwards(_MIDDLE)),
+    tuple(_backwards(color) for color in PERSON_COLORS),
+    _backwards(_OUTLINE),
+)
+"""As OpenCV reads and writes pictures."""
 _WHITE: Color = (255, 255, 255)
 _SHADE = 0.55
 """How much of its light a shaded region loses."""
@@ -50,11 +80,12 @@ def draw_people(
     masks: Sequence[np.ndarray] | np.ndarray | None = None,
     min_score: float = 0.0,
     thickness: float | None = None,
+    palette: Palette = RGB,
 ) -> np.ndarray:
     """Draw P people, the first on top: masks below, boxes, limbs, joints and score labels over them.
 
     Args:
-        image: u8 [H, W, 3], RGB.
+        image: u8 [H, W, 3], in the palette's order of channels.
         keypoints: [P, K, 2] or [P, K, 3], continuous pixels of ``image``; the third column is the keypoint's score.
         visibility: [P, K]; 0 is not drawn, 1 a hollow joint with a faint limb, 2 a filled one. None is 2 everywhere.
         scores: [P], written beside each person.
@@ -75,20 +106,20 @@ def draw_people(
         if given is not None and len(given) != len(points):
             raise ValueError(f"{name}: {len(given)} entries for {len(points)} people")
     for person, mask in reversed(list(enumerate(() if masks is None else masks))):
-        _tint(canvas, mask, PERSON_COLORS[person % len(PERSON_COLORS)])
+        _tint(canvas, mask, palette.person(person))
     for person in reversed(range(len(points))):
         box = None if boxes is None else np.asarray(boxes[person], dtype=np.float64)
         width = thickness if thickness is not None else _limb_width(points[person], shown[person], box)
-        color = PERSON_COLORS[person % len(PERSON_COLORS)]
+        color = palette.person(person)
         if box is not None:
             _draw_box(canvas, box, color)
         centres = _all_fixed(points[person], shown[person])
-        _draw_limbs(canvas, centres, shown[person].tolist(), skeleton, width)
-        _draw_joints(canvas, points[person], centres, shown[person], skeleton, width)
+        _draw_limbs(canvas, centres, shown[person].tolist(), skeleton, width, palette)
+        _draw_joints(canvas, points[person], centres, shown[person], skeleton, width, palette)
         if scores is not None:
             score = float(scores[person])  # a probability, or a sum over joints and limbs
             text = f"{score:.2f}" if score < 10 else f"{score:.0f}"
-            _draw_label(canvas, text, _label_corner(points[person], shown[person], box), color)
+            _draw_label(canvas, text, _label_corner(points[person], shown[person], box), color, palette)
     return canvas
 
 
@@ -162,29 +193,34 @@ def _all_fixed(points: np.ndarray, shown: np.ndarray) -> list[list[int]]:
 
 
 @lru_cache(maxsize=8)
-def _colored_limbs(skeleton: Skeleton) -> tuple[tuple[int, int, Color], ...]:
+def _colored_limbs(skeleton: Skeleton, palette: Palette) -> tuple[tuple[int, int, Color], ...]:
     """Both joints of each limb, and the colour of its side; a limb from left to right is of the middle."""
     limbs = []
     for a, b in skeleton.limb_indices:
         sides = {skeleton.side(a), skeleton.side(b)} - {"middle"}
-        limbs.append((a, b, SIDE_COLORS[sides.pop() if len(sides) == 1 else "middle"]))
+        limbs.append((a, b, palette.side(sides.pop() if len(sides) == 1 else "middle")))
     return tuple(limbs)
 
 
 @lru_cache(maxsize=8)
-def _joint_colors(skeleton: Skeleton) -> tuple[Color, ...]:
-    return tuple(SIDE_COLORS[skeleton.side(joint)] for joint in range(skeleton.num_keypoints))
+def _joint_colors(skeleton: Skeleton, palette: Palette) -> tuple[Color, ...]:
+    return tuple(palette.side(skeleton.side(joint)) for joint in range(skeleton.num_keypoints))
 
 
 def _draw_limbs(
-    canvas: np.ndarray, centres: list[list[int]], shown: list[int], skeleton: Skeleton, width: float
+    canvas: np.ndarray,
+    centres: list[list[int]],
+    shown: list[int],
+    skeleton: Skeleton,
+    width: float,
+    palette: Palette,
 ) -> None:
-    limbs = [limb for limb in _colored_limbs(skeleton) if shown[limb[0]] and shown[limb[1]]]
+    limbs = [limb for limb in _colored_limbs(skeleton, palette) if shown[limb[0]] and shown[limb[1]]]
     if not limbs:
         return
     is_faint = [shown[a] == 1 or shown[b] == 1 for a, b, _ in limbs]
     faint = canvas.copy() if any(is_faint) else canvas
-    for grow, outline in ((2, _OUTLINE), (0, None)):
+    for grow, outline in ((2, palette.outline), (0, None)):
         stroke = max(1, round(width) + grow)
         for (a, b, color), fades in zip(limbs, is_faint, strict=True):
             layer = faint if fades else canvas
@@ -200,17 +236,18 @@ def _draw_joints(
     shown: np.ndarray,
     skeleton: Skeleton,
     width: float,
+    palette: Palette,
 ) -> None:
-    drawn, colors = np.flatnonzero(shown), _joint_colors(skeleton)
+    drawn, colors = np.flatnonzero(shown), _joint_colors(skeleton, palette)
     gaps = np.linalg.norm(points[drawn, None] - points[None, drawn], axis=-1) + np.diag(np.full(len(drawn), np.inf))
     for joint, gap in zip(drawn.tolist(), gaps.min(axis=1, initial=np.inf).tolist(), strict=True):
         color, centre = colors[joint], centres[joint]
         radius = max(min(width * 0.95, gap * 0.4), 1.2)
         if shown[joint] == 1:
-            for stroke, ring in ((3, _OUTLINE), (1, color)):
+            for stroke, ring in ((3, palette.outline), (1, color)):
                 cv2.circle(canvas, centre, round(radius * (1 << _BITS)), ring, stroke, cv2.LINE_AA, _BITS)
             continue
-        for grow, fill in ((1.4, _OUTLINE), (0.7, _WHITE), (-0.3, color)):
+        for grow, fill in ((1.4, palette.outline), (0.7, _WHITE), (-0.3, color)):
             cv2.circle(canvas, centre, round((radius + grow) * (1 << _BITS)), fill, cv2.FILLED, cv2.LINE_AA, _BITS)
 
 
@@ -227,7 +264,7 @@ def _label_corner(points: np.ndarray, shown: np.ndarray, box: np.ndarray | None)
     return points[shown > 0].min(axis=0) - (0, 6) if shown.any() else None
 
 
-def _draw_label(canvas: np.ndarray, text: str, corner: np.ndarray | None, color: Color) -> None:
+def _draw_label(canvas: np.ndarray, text: str, corner: np.ndarray | None, color: Color, palette: Palette) -> None:
     if corner is None:
         return
     (width, height), _ = cv2.getTextSize(text, _FONT, 0.4, 1)
@@ -235,7 +272,7 @@ def _draw_label(canvas: np.ndarray, text: str, corner: np.ndarray | None, color:
     x = int(min(max(left, 0), max(canvas.shape[1] - width - 6, 0)))
     y = int(min(max(top, height + 7), canvas.shape[0]))
     cv2.rectangle(canvas, (x, y - height - 7), (x + width + 5, y - 1), color, cv2.FILLED)
-    cv2.putText(canvas, text, (x + 3, y - 4), _FONT, 0.4, _OUTLINE, 1, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x + 3, y - 4), _FONT, 0.4, palette.outline, 1, cv2.LINE_AA)
 
 
 def _tint(canvas: np.ndarray, mask: np.ndarray, color: Color, opacity: float = 0.35) -> None:

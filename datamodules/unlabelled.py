@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,10 +26,15 @@ class UnlabelledSamples:
     Args:
         config: of the run whose evaluation is followed; pixels are warped here, as under ``data.warp=worker``.
         skeleton: gives K.
+        from_bgr: photographs come in OpenCV's order of channels; samples are RGB all the same. To exchange the
+            channels of a sample takes less than those of a photograph.
     """
 
-    def __init__(self, config: DataConfig, skeleton: Skeleton) -> None:
+    def __init__(self, config: DataConfig, skeleton: Skeleton, *, from_bgr: bool = False) -> None:
         self.config = config = replace(config, warp=WarpPlace.worker)
+        self.from_bgr = from_bgr
+        if from_bgr:
+            config = replace(config, mean=config.mean[::-1])  # of which is what lies outside the photograph
         self.num_keypoints = skeleton.num_keypoints
         self.takes_boxes = config.view is View.person
         self.pipeline = (
@@ -42,10 +48,10 @@ class UnlabelledSamples:
         boxes: NDArray[np.float32] | None = None,
         scores: NDArray[np.float32] | None = None,
     ) -> list[Sample]:
-        """Samples of ``photograph`` u8 [H, W, 3], RGB; numbered from 0, so ``meta.sample_id`` is unique within it.
+        """Samples of ``photograph`` u8 [H, W, 3]; numbered from 0, so ``meta.sample_id`` is unique within it.
 
         Args:
-            photograph: upright.
+            photograph: upright; RGB, or BGR under ``from_bgr``.
             image_id: goes into ``meta``.
             boxes: f32 [n, 4], x0 y0 x1 y1 with an area, inside the photograph; n may be 0. For a person view only.
             scores: f32 [n], of the boxes.
@@ -94,7 +100,7 @@ class UnlabelledSamples:
         )
         placed = Placed(matrix, (height, width), False)
         return Sample(
-            image=image,
+            image=np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8) if self.from_bgr else image,
             persons=warp_people(people, np.zeros(count, np.int64), [placed], ()),
             ignore=None,
             instance_masks=None,

@@ -94,7 +94,7 @@ class TorchvisionDetector:
 
     @torch.no_grad()
     def __call__(self, picture: Picture) -> Boxes:
-        image = torch.from_numpy(picture.pixels).to(self.device).permute(2, 0, 1) / 255
+        image = torch.from_numpy(picture.pixels).to(self.device).flip(2).permute(2, 0, 1) / 255
         found = self.model([image])[0]
         kept = (found["labels"] == PERSON) & (found["scores"] >= LEAST_SCORE)
         corners = found["boxes"][kept].double().cpu().numpy()

@@ -1,4 +1,4 @@
-"""People and maps over a picture. NumPy and OpenCV only."""
+"""People and maps over a picture in OpenCV's order of channels. NumPy and OpenCV only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.drawing import draw_people
+from datamodules.drawing import BGR, draw_people
 from datamodules.geometry import compose, translation
 from datamodules.skeleton import Skeleton
 from experiments.prediction.people import Maps, People
@@ -19,7 +19,7 @@ _OPACITY = 0.7
 def draw(
     picture: NDArray[np.uint8], people: People, skeleton: Skeleton, *, min_score: float, with_boxes: bool = True
 ) -> NDArray[np.uint8]:
-    """People who score at least ``min_score`` over ``picture`` u8 [H, W, 3], the maps below them; a new picture."""
+    """People who score at least ``min_score`` over ``picture`` u8 [H, W, 3], BGR, the maps below; a new picture."""
     canvas = lay_over(picture, people.maps)
     shown = np.flatnonzero(people.scores >= min_score)
     keypoints = people.keypoints[shown].astype(np.float64)
@@ -33,6 +33,7 @@ def draw(
         boxes=people.boxes[shown] if with_boxes and people.boxes is not None else None,
         masks=None if people.masks is None else [people.masks[row] for row in shown],
         min_score=_UNSURE_KEYPOINT,
+        palette=BGR,
     )
 
 
@@ -59,10 +60,8 @@ def lay_over(picture: NDArray[np.uint8], maps: tuple[Maps, ...]) -> NDArray[np.u
         angle = np.arctan2(canvas[1], canvas[0]) % (2 * np.pi)
         hues = np.full((height, width, 3), 255, np.uint8)
         hues[..., 0] = (angle * 90 / np.pi).astype(np.uint8) % 180
-        colors = cv2.cvtColor(hues, cv2.COLOR_HSV2RGB)
+        colors = cv2.cvtColor(hues, cv2.COLOR_HSV2BGR)
     else:
-        colors = cv2.cvtColor(
-            cv2.applyColorMap((strongest * 255).astype(np.uint8), cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB
-        )
+        colors = cv2.applyColorMap((strongest * 255).astype(np.uint8), cv2.COLORMAP_JET)
     opacity = (_OPACITY * np.sqrt(strongest))[..., None]
     return (picture * (1 - opacity) + colors * opacity).astype(np.uint8)

@@ -50,7 +50,7 @@ class Picture(NamedTuple):
     """File name; of a frame ``<file name>#<number>``, counted from 0."""
     source: Source
     pixels: NDArray[np.uint8]
-    """u8 [H, W, 3], RGB, upright."""
+    """u8 [H, W, 3], upright, BGR: a frame as it is read, drawn on and written."""
     frame: int | None
     rate: float
     """Frames per second of a video; 0 of an image."""
@@ -137,10 +137,11 @@ def read_pictures(
     for source in sources:
         if source.kind is Kind.image:
             try:
-                pixels = upright(read_photograph(source.path, None, max_pixels), source.path)
+                photograph = upright(read_photograph(source.path, None, max_pixels), source.path)
             except (ImageError, OSError) as error:
                 report(" ".join(str(error).split()))
                 continue
+            pixels = np.asarray(cv2.cvtColor(photograph, cv2.COLOR_RGB2BGR), dtype=np.uint8)
             yield Picture(ids[source], source.path.name, source, pixels, None, 0.0)
         else:
             for picture in _frames(source, following, report, limit, decoding_threads):
@@ -155,14 +156,13 @@ def _frames(source: Source, first_id: int, report: Report, limit: int | None, th
         expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if source.kind is Kind.video else 0
         rate = capture.get(cv2.CAP_PROP_FPS)
         rate = rate if 0 < rate < 1000 else 25.0
-        count, pixels = 0, None
+        count = 0
         while limit is None or count < limit:
-            is_there, pixels = capture.read(pixels)  # into the memory of the last
+            is_there, pixels = capture.read()
             if not is_there:
                 break
             name = f"{source.path.name}#{count}"
-            rgb = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-            yield Picture(first_id + count, name, source, rgb, count, rate)
+            yield Picture(first_id + count, name, source, np.asarray(pixels, dtype=np.uint8), count, rate)
             count += 1
     finally:
         capture.release()

@@ -103,9 +103,9 @@ class Writer:
         drawn = draw(picture.pixels, people, self.skeleton, min_score=self.min_score, with_boxes=self.draws_boxes)
         target = self.folder / self.names[picture.source]
         if picture.source.kind is Kind.image:
-            write_jpeg(target, drawn)
+            write_jpeg(target, cv2.cvtColor(drawn, cv2.COLOR_BGR2RGB))
         else:
-            self._video(picture, target, drawn.shape).write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+            self._video(picture, target, drawn.shape).write(drawn)
 
     def _list(self, picture: Picture, people: People, boxes: Boxes | None) -> None:
         height, width = picture.pixels.shape[:2]

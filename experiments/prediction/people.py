@@ -82,7 +82,7 @@ class Estimator:
         self.precision = precision
         self.overlay = overlay
         self.skeleton = skeleton
-        self.make_samples = UnlabelledSamples(data, skeleton)
+        self.make_samples = UnlabelledSamples(data, skeleton, from_bgr=True)
         self.collate = self.make_samples.collate()
         self.mean, self.std = (torch.tensor(values, device=device) for values in (data.mean, data.std))
         self.suppress: Suppress | None = getattr(module, "suppress", None)

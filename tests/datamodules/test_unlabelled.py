@@ -14,13 +14,14 @@ from datamodules.views import build_dataset
 from tests.datamodules.alone import alone
 
 
+@pytest.mark.parametrize("from_bgr", [False, True])
 @pytest.mark.parametrize("resize", list(Resize))
-def test_whole_images(coco_with_sizes: Path, resize: Resize) -> None:
+def test_whole_images(coco_with_sizes: Path, resize: Resize, from_bgr: bool) -> None:
     config = DataConfig(root=str(coco_with_sizes), resize=resize, size=48, max_size=80)
     dataset = build_dataset(validation_annotations(coco_with_sizes, config, COCO), config, COCO, train=False)
-    make = UnlabelledSamples(config, COCO)
+    make = UnlabelledSamples(config, COCO, from_bgr=from_bgr)
     for index in range(len(dataset)):
-        photograph = read_photograph(dataset.annotations.path(index), None, 10**6)
+        photograph = read_photograph(dataset.annotations.path(index), None, 10**6)[..., :: -1 if from_bgr else 1]
         image_id = int(dataset.annotations.image_ids[index])
         (sample,) = make(photograph, image_id)
         ours, theirs = alone(sample), alone(dataset[index])
@@ -35,15 +36,16 @@ def test_whole_images(coco_with_sizes: Path, resize: Resize) -> None:
     assert batch.persons.keypoints.shape == (2, 1, 17, 2)
 
 
+@pytest.mark.parametrize("from_bgr", [False, True])
 @pytest.mark.parametrize("resize", list(Resize))
-def test_crops_around_boxes(coco_with_sizes: Path, resize: Resize) -> None:
+def test_crops_around_boxes(coco_with_sizes: Path, resize: Resize, from_bgr: bool) -> None:
     config = DataConfig(root=str(coco_with_sizes), view=View.person, crop_size=[32, 24], pad_multiple=8, resize=resize)
     dataset = build_dataset(validation_annotations(coco_with_sizes, config, COCO), config, COCO, train=False)
-    make = UnlabelledSamples(config, COCO)
+    make = UnlabelledSamples(config, COCO, from_bgr=from_bgr)
     people = dataset.people
     for index in range(len(dataset)):
         number = int(people.image[index])
-        photograph = read_photograph(dataset.annotations.path(number), None, 10**6)
+        photograph = read_photograph(dataset.annotations.path(number), None, 10**6)[..., :: -1 if from_bgr else 1]
         box, score = people.boxes[index : index + 1], people.scores[index : index + 1]
         (sample,) = make(photograph, 3, box, score)
         ours, theirs = alone(sample), alone(dataset[index])

@@ -91,6 +91,17 @@ def test_the_detectors_people_best_first() -> None:
     assert found.scores.tolist() == pytest.approx([0.8, 0.5])
 
 
+def test_the_detector_sees_red_before_blue() -> None:
+    class Blue(Detector):
+        def forward(self, images: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+            assert images[0].amax((1, 2)).tolist() == [0, 0, 1]
+            return super().forward(images)
+
+    blue = np.zeros((40, 60, 3), np.uint8)
+    blue[..., 0] = 255  # OpenCV's order
+    assert len(TorchvisionDetector(torch.device("cpu"), Blue)(picture()._replace(pixels=blue)).scores) == 2
+
+
 def test_without_network_one_line_says_what_is_missing_and_where_it_belongs() -> None:
     def away() -> Any:
         from urllib.error import URLError

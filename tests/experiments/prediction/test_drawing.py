@@ -58,7 +58,7 @@ def test_heat_lies_where_the_map_says() -> None:
     y, x = np.average(np.argwhere(change > 0), axis=0, weights=change[change > 0]) + 0.5
     assert abs(y - 18) < 0.6
     assert abs(x - 42) < 0.6
-    red, _, blue = drawn[18, 42].astype(int)
+    blue, _, red = drawn[18, 42].astype(int)
     assert red > blue
     assert lay_over(gray, ()) is gray
 
@@ -70,6 +70,6 @@ def test_of_two_maps_the_stronger_is_shown_and_a_fields_direction_is_its_hue() -
     right[0], down[1] = 1.0, 0.5
     both = lay_over(gray, (Maps(right, unit), Maps(down, unit)))
     assert np.array_equal(both, lay_over(gray, (Maps(right, unit),)))
-    assert both[4, 4, 0] > both[4, 4, 1]  # hue 0 is red
+    assert both[4, 4, 2] > both[4, 4, 1]  # hue 0 is red
     only_down = lay_over(gray, (Maps(down, unit),))
-    assert only_down[4, 4, 1] > only_down[4, 4, 2]  # 90 degrees lie between yellow and green
+    assert only_down[4, 4, 1] > only_down[4, 4, 0]  # 90 degrees lie between yellow and green

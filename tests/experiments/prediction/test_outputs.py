@@ -81,3 +81,20 @@ def test_names_are_kept_apart_and_inputs_are_never_overwritten(tmp_path: Path) -
         writer(tmp_path, [Source(Kind.image, tmp_path / "b.jpg")])
     with pytest.raises(OutputError, match="cannot be written"):
         writer(tmp_path / "b.jpg", [PHOTO])
+
+
+def test_left_is_blue_and_right_is_orange_in_the_files(tmp_path: Path) -> None:
+    keypoints = np.zeros((1, 17, 3), np.float32)
+    for side, x in (("left", 50.5), ("right", 14.5)):
+        wrist, elbow = (COCO.joints.index(f"{side}_{joint}") for joint in ("wrist", "elbow"))
+        keypoints[0, wrist], keypoints[0, elbow] = (x, 10.5, 1.0), (x, 40.5, 1.0)
+    people = People(keypoints, *np.array([[1.0], [1.0]], np.float32), None, None)
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    with writer(tmp_path, [PHOTO, CLIP]) as out:
+        out.write(Picture(1, "a.png", PHOTO, pixels, None, 0.0), people, None)
+        out.write(Picture(2, "clip.avi#0", CLIP, pixels, 0, 10.0), people, None)
+    capture = cv2.VideoCapture(str(tmp_path / "clip.mp4"))
+    for drawn in (cv2.imread(str(tmp_path / "a.jpg")), capture.read()[1]):
+        left, right = (drawn[25, x].astype(int) for x in (50, 14))
+        assert left[0] > left[2] + 40  # blue, green, red
+        assert right[2] > right[0] + 40
