@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import cycle, islice
+from itertools import cycle, islice, repeat
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -140,7 +140,7 @@ class Race:
         self.sources: list[Source] = find_sources([str(folder / "video.mp4")])
         self.boxes = whole_image if self.estimator.make_samples.config.view is View.person else None
         at_hand = max(AT_HAND // batch_size, 1) * batch_size
-        made = make_batches(self._read(min(self.count, at_hand)), self.estimator, self.boxes, batch_size)
+        made = make_batches(self._read(min(self.count, at_hand)), self.estimator, self.boxes, repeat(batch_size))
         self.some = [batch.samples for batch in made if batch.samples is not None]
         self.memory: list[float] = []
 
@@ -164,7 +164,7 @@ class Race:
             return [] if samples is None else self.as_trained.compute(samples)
 
         def go() -> None:
-            made = make_batches(self._read(self.count), self.as_trained, self.boxes, self.batch_size)
+            made = make_batches(self._read(self.count), self.as_trained, self.boxes, repeat(self.batch_size))
             with self._writer(Writer) as writer:
                 for (picture, boxes), parts in by_item((batch.begun, compute(batch.samples)) for batch in made):
                     writer.write(picture, self.as_trained.merge(parts), boxes)

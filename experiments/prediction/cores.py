@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import repeat
 from typing import NamedTuple
 
 import cv2
@@ -29,6 +30,18 @@ class Streams(NamedTuple):
     def start(self) -> None:
         """To be called in the thread of each stream."""
         torch.set_num_threads(self.threads)
+
+    def batch_sizes(self, size: int, samples: int | None) -> Iterator[int]:
+        """``size``, without end; but what is left for a last round is shared out, so that no stream goes on alone.
+
+        Args:
+            samples: that are to come; None where nobody knows.
+        """
+        if samples is not None:
+            rounds, rest = divmod(samples, size * self.number)
+            yield from repeat(size, rounds * self.number)
+            yield from repeat(max(-(-rest // self.number), 1), self.number)
+        yield from repeat(size)
 
 
 def plan_streams(estimator: Estimator, batches: int | None) -> Streams:

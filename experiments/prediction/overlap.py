@@ -115,12 +115,14 @@ class Group(NamedTuple, Generic[T, S]):
     samples: list[S]
 
 
-def grouped(items: Iterable[tuple[T, Sequence[S]]], size: int) -> Iterator[Group[T, S]]:
-    """The samples of all items, ``size`` at a time.
+def grouped(items: Iterable[tuple[T, Sequence[S]]], sizes: Iterable[int]) -> Iterator[Group[T, S]]:
+    """The samples of all items, as many at a time as ``sizes`` say, which do not end before them.
 
     A group may hold the end of one item and the beginning of the next; an item may have no sample. The last group is
     smaller, or empty where only items without samples are left.
     """
+    following = iter(sizes)
+    size = next(following)
     begun: list[tuple[T, int]] = []
     waiting: list[S] = []
     for item, samples in items:
@@ -129,6 +131,7 @@ def grouped(items: Iterable[tuple[T, Sequence[S]]], size: int) -> Iterator[Group
         while len(waiting) >= size:
             yield Group(begun, waiting[:size])
             begun, waiting = [], waiting[size:]
+            size = next(following)
     if begun or waiting:
         yield Group(begun, waiting)
 

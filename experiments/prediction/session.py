@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from datamodules.contracts import PoseBatch
 from datamodules.image_dataset import Sample
-from experiments.prediction.boxes import Boxes, BoxSource
+from experiments.prediction.boxes import Boxes, BoxSource, whole_image
 from experiments.prediction.cores import plan_streams, shared_cores
 from experiments.prediction.inputs import Kind, Picture, Source, count_pictures, read_pictures
 from experiments.prediction.outputs import Writer
@@ -86,7 +86,9 @@ def run(
     streams = plan_streams(estimator, 1 if is_live else total and -(-total // batch_size))
     threads = 1 if estimator.device.type == "cpu" else None
     pictures = read_pictures(sources, report, max_pixels=max_pixels, limit=limit, decoding_threads=threads)
-    batches = ahead(make_batches(pictures, estimator, boxes, batch_size), -(-DEPTH // batch_size))
+    samples = total if boxes is None or boxes is whole_image else None
+    made = make_batches(pictures, estimator, boxes, streams.batch_sizes(batch_size, samples))
+    batches = ahead(made, -(-DEPTH // batch_size))
     computed = in_order(batches, compute, streams.number, streams.start)
     with shared_cores(), writer, Behind[tuple[Looked, list[People]]](write, DEPTH) as behind:
         try:
@@ -115,10 +117,10 @@ def prepare(
 
 
 def make_batches(
-    pictures: Iterable[Picture], estimator: Estimator, boxes: BoxSource | None, size: int
+    pictures: Iterable[Picture], estimator: Estimator, boxes: BoxSource | None, sizes: Iterable[int]
 ) -> Iterator[Batch]:
-    """All that a host does before the network, ``size`` samples at a time."""
-    for begun, samples in grouped(prepare(pictures, estimator, boxes), size):
+    """All that a host does before the network, as many samples at a time as ``sizes`` say, which do not end."""
+    for begun, samples in grouped(prepare(pictures, estimator, boxes), sizes):
         yield Batch(begun, estimator.prepare(samples) if samples else None)
 
 

@@ -1,5 +1,6 @@
 import sys
 import threading
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,7 +8,7 @@ import cv2
 import pytest
 import torch
 
-from experiments.prediction.cores import MOST_STREAMS, SWITCH_SECONDS, plan_streams, shared_cores
+from experiments.prediction.cores import MOST_STREAMS, SWITCH_SECONDS, Streams, plan_streams, shared_cores
 
 
 def estimator(device: str = "cpu", overlay: Any = None) -> Any:
@@ -56,3 +57,25 @@ def test_threads_are_as_before_when_streams_are_done() -> None:
     finally:
         torch.set_num_threads(before)
         cv2.setNumThreads(of_opencv)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("samples", [0, 1, 5, 16, 17, 48, 300])
+def test_no_stream_is_left_with_more_than_another(number, samples):
+    left, sizes = samples, []
+    for size in Streams(number, 1).batch_sizes(8, samples):
+        if left <= 0:
+            break
+        sizes.append(min(size, left))
+        left -= size
+    rounds, last = divmod(samples, 8 * number)
+    assert sum(sizes) == samples
+    assert sizes[: rounds * number] == [8] * (rounds * number)
+    shared = sizes[rounds * number :]
+    assert len(shared) <= number
+    assert max(shared, default=0) == -(-last // number)
+
+
+def test_batches_go_on_where_more_comes_than_was_said():
+    assert list(islice(Streams(2, 1).batch_sizes(8, 20), 6)) == [8, 8, 2, 2, 8, 8]
+    assert list(islice(Streams(2, 1).batch_sizes(8, None), 3)) == [8, 8, 8]

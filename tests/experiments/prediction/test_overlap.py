@@ -1,6 +1,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from itertools import repeat
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_what_the_thread_raises_is_raised_and_nobody_waits() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_samples_in_groups_come_back_to_their_items(size: int) -> None:
     items = [("a", [1, 2, 3]), ("b", []), ("c", [4]), ("d", []), ("e", [5, 6]), ("f", [])]
-    groups = list(grouped(items, size))
+    groups = list(grouped(items, repeat(size)))
     assert [sample for group in groups for sample in group.samples] == [1, 2, 3, 4, 5, 6]
     assert [len(group.samples) for group in groups if group.samples][:-1] == [size] * (-(-6 // size) - 1)
     found = list(by_item((group.begun, [-sample for sample in group.samples]) for group in groups))
@@ -92,9 +93,9 @@ def test_samples_in_groups_come_back_to_their_items(size: int) -> None:
 
 
 def test_an_item_without_samples_is_a_group_without_samples() -> None:
-    assert list(grouped([("b", [])], 4)) == [Group([("b", 0)], [])]
+    assert list(grouped([("b", [])], repeat(4))) == [Group([("b", 0)], [])]
     assert list(by_item([([("b", 0)], [])])) == [("b", [])]
-    assert list(grouped([], 4)) == []
+    assert list(grouped([], repeat(4))) == []
 
 
 def test_an_item_is_done_with_its_last_group_not_with_the_next() -> None:
@@ -105,7 +106,7 @@ def test_an_item_is_done_with_its_last_group_not_with_the_next() -> None:
             made.append(number)
             yield number, [number]
 
-    for done, _ in by_item((group.begun, group.samples) for group in grouped(items(), 1)):
+    for done, _ in by_item((group.begun, group.samples) for group in grouped(items(), repeat(1))):
         assert made[-1] == done
 
 
