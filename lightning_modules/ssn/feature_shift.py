@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_modules.ssn.config import CorrelationAttention, FeatureShiftConfig
+from lightning_modules.ssn.folded_shift import FoldedShift
 from lightning_modules.ssn.translation import translate
 
 
@@ -24,39 +25,38 @@ class Shift(nn.Module):
         return translate(maps, self.offsets)
 
 
-class NormalizedAttention(nn.Module):
-    """Eq. 6 with σ = Softplus: F [B, K, H, W] of P [B, C, H, W]; each map of F sums to one, or to its area."""
+class SoftplusShares(nn.Module):
+    """Eq. 6 with σ = Softplus: logits [..., H, W] -> F; each map of F sums to one, or to its area."""
 
-    def __init__(self, channels: int, shift_channels: int, *, sum_to_area: bool) -> None:
+    def __init__(self, *, sum_to_area: bool) -> None:
         super().__init__()
-        self.project = nn.Conv2d(channels, shift_channels, 1)
         self.sum_to_area = sum_to_area
 
-    def forward(self, maps: Tensor) -> Tensor:
-        logits = self.project(maps)
+    def forward(self, logits: Tensor) -> Tensor:
         correlation = F.softplus(logits.float())
-        total = correlation.sum((2, 3), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-        area = maps.shape[2] * maps.shape[3] if self.sum_to_area else 1
+        total = correlation.sum((-2, -1), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        area = logits.shape[-2] * logits.shape[-1] if self.sum_to_area else 1
         return (correlation * (area / total)).to(logits.dtype)
 
 
-class SigmoidAttention(nn.Module):
-    """The supplement's attention of 3Block + 3FSM: F in (0, 1), not normalised."""
+class Attention(nn.Module):
+    """Correlation attention: F [B, K, H, W] of P [B, C, H, W].
 
-    def __init__(self, channels: int, shift_channels: int) -> None:
+    Args:
+        channels: C.
+        shift_channels: K.
+        kind: what makes F of the projected maps; the sigmoid is that of the supplement's 3Block + 3FSM.
+    """
+
+    def __init__(self, channels: int, shift_channels: int, kind: CorrelationAttention) -> None:
         super().__init__()
         self.project = nn.Conv2d(channels, shift_channels, 1)
+        is_sigmoid = kind is CorrelationAttention.sigmoid
+        self.share = nn.Sigmoid() if is_sigmoid else SoftplusShares(sum_to_area=kind is CorrelationAttention.scaled)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self.project(maps).sigmoid()
-
-
-def make_attention(kind: CorrelationAttention, channels: int, shift_channels: int) -> nn.Module | None:
-    if kind is CorrelationAttention.none:
-        return None
-    if kind is CorrelationAttention.sigmoid:
-        return SigmoidAttention(channels, shift_channels)
-    return NormalizedAttention(channels, shift_channels, sum_to_area=kind is CorrelationAttention.scaled)
+        shares: Tensor = self.share(self.project(maps))
+        return shares
 
 
 class FeatureShiftModule(nn.Module):
@@ -79,7 +79,8 @@ class FeatureShiftModule(nn.Module):
         super().__init__()
         self.reduce = nn.Conv2d(channels, shift_channels, 1)  # w^α
         self.shift = Shift(shift_channels, config.offset_start) if config.shifting else nn.Identity()
-        self.attention = make_attention(config.correlation_attention, channels, shift_channels)
+        kind = config.correlation_attention
+        self.attention = None if kind is CorrelationAttention.none else Attention(channels, shift_channels, kind)
         self.expand = nn.Conv2d(shift_channels, channels, 1)  # w^β
         self.norm = nn.BatchNorm2d(channels)
         # choice: w^β starts at zero. Whatever the attention, insertion then changes no output.
@@ -130,41 +131,6 @@ class FeatureShiftModule(nn.Module):
             return maps
         idle = torch.stack([parameter.sum() for parameter in self.parameters()]).sum() * 0.0
         return maps + idle.to(maps.dtype)
-
-
-class FoldedShift(nn.Module):
-    """An inserted module in eval mode, in fewer passes over memory: Q = ReLU(aP + b + (a w^β)(F ⊙ S)), channels first.
-
-    a and b, of each channel, are what the normalisation amounts to; w^β's bias is in b.
-    """
-
-    scale: Tensor
-    bias: Tensor
-    weight: Tensor
-
-    @torch.no_grad()
-    def __init__(self, module: FeatureShiftModule) -> None:
-        super().__init__()
-        norm, expand = module.norm, module.expand
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        assert expand.bias is not None
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        bias = norm.bias + (expand.bias - norm.running_mean) * scale
-        self.reduce, self.shift, self.attention = module.reduce, module.shift, module.attention
-        self.register_buffer("scale", scale[:, None, None])
-        self.register_buffer("bias", bias[:, None, None])
-        self.register_buffer("weight", expand.weight.flatten(1) * scale[:, None])
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """P [B, C, H, W] -> Q of the same shape."""
-        shifted = self.shift(self.reduce(maps))
-        if self.attention is not None:
-            shifted.mul_(self.attention(maps))
-        total = torch.addcmul(self.bias, maps, self.scale).contiguous()
-        weight = self.weight.to(total.dtype).expand(len(maps), -1, -1)
-        total.flatten(2).baddbmm_(weight, shifted.flatten(2).to(total.dtype))  # a view: written in place
-        return total.relu_()
 
 
 def _forget_start(norm: nn.BatchNorm2d) -> None:

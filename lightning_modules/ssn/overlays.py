@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.contracts import PoseBatch
 from lightning_modules.shared.relative import relative
-from lightning_modules.ssn.feature_shift import FoldedShift
+from lightning_modules.ssn.folded_shift import FoldedShift
 from lightning_modules.ssn.network import feature_shift_modules
 
 
@@ -25,12 +25,12 @@ def attention(module: Any, batch: PoseBatch) -> Tensor:
         ValueError: no module of the network has attention and takes part.
     """
     inserted = [part.attention for part in feature_shift_modules(module.network) if part.is_inserted]
-    folded = [part.attention for part in module.network.modules() if isinstance(part, FoldedShift)]
-    attending = [attention for attention in inserted + folded if attention is not None]
-    if not attending:
+    shares: list[nn.Module] = [attention.share for attention in inserted if attention is not None]
+    shares += [part.share for part in module.network.modules() if isinstance(part, FoldedShift) and part.share]
+    if not shares:
         raise ValueError("no feature shifting module of this checkpoint attends; --show heatmap is left")
     seen: list[Tensor] = []
-    hook = attending[-1].register_forward_hook(lambda *given: seen.append(given[2]))
+    hook = shares[-1].register_forward_hook(lambda *given: seen.append(given[2]))
     try:
         module.network(batch.images)
     finally:

@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from lightning_modules.ssn.config import CorrelationAttention, FeatureShiftConfig
-from lightning_modules.ssn.feature_shift import FeatureShiftModule, FoldedShift, NormalizedAttention
+from lightning_modules.ssn.feature_shift import Attention, FeatureShiftModule
+from lightning_modules.ssn.folded_shift import FoldedShift
 
 
 def module(kind: CorrelationAttention = CorrelationAttention.normalized, **changes) -> FeatureShiftModule:
@@ -63,7 +64,8 @@ def test_folded_it_computes_the_same(kind, layout):
     expected = shift(maps)
     folded = shift.folded()
     assert isinstance(folded, FoldedShift)
-    torch.testing.assert_close(folded(maps), expected)
+    rounded = {"rtol": 1e-5, "atol": 1e-6}  # attention is fp32
+    torch.testing.assert_close(folded(maps), expected, **rounded)
     assert torch.equal(shift(maps), expected)  # left as it was
 
 
@@ -81,20 +83,20 @@ def test_what_waits_is_not_folded():
 
 @pytest.mark.parametrize(("to_area", "total"), [(False, 1.0), (True, 30.0)])
 def test_attention_sums_to_one_or_to_the_area(to_area, total):
-    attention = NormalizedAttention(4, 3, sum_to_area=to_area)
+    attention = Attention(4, 3, CorrelationAttention.scaled if to_area else CorrelationAttention.normalized)
     shared = attention(torch.randn(2, 4, 5, 6) * 50)
     assert (shared >= 0).all()
     torch.testing.assert_close(shared.sum((2, 3)), torch.full((2, 3), total))
 
 
 def test_attention_that_vanishes_everywhere_is_zero_and_not_nan():
-    attention = NormalizedAttention(4, 3, sum_to_area=False)
+    attention = Attention(4, 3, CorrelationAttention.normalized)
     nn.init.constant_(attention.project.bias, -1e4)
     assert torch.equal(attention(torch.rand(1, 4, 5, 6)), torch.zeros(1, 3, 5, 6))
 
 
 def test_softplus_is_equation_6():
-    attention, maps = NormalizedAttention(1, 1, sum_to_area=False), torch.tensor([[[[0.0, 1.0]]]])
+    attention, maps = Attention(1, 1, CorrelationAttention.normalized), torch.tensor([[[[0.0, 1.0]]]])
     nn.init.ones_(attention.project.weight)
     nn.init.zeros_(attention.project.bias)
     at_zero, at_one = 0.6931471805599453, 1.3132616875182228  # log 2, log(1 + e)
