@@ -11,6 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._pytree import tree_leaves
 
+from lightning_modules.shared.channels_first import HalvingPool, NarrowConvolution, is_halving, is_narrow
+
 PROBE = 128
 """Height and width of the picture that a network is tried on; a multiple of every paper's stride."""
 TOLERANCE = 1e-4
@@ -57,24 +59,14 @@ def memory_format_of(network: nn.Module) -> torch.memory_format:
     return torch.channels_last
 
 
-class ChannelsLastPool(nn.Module):
-    """A maximum pooling, of and to channels first: on a CPU PyTorch's takes a seventh of the time channels last."""
-
-    def __init__(self, pool: nn.MaxPool2d) -> None:
-        super().__init__()
-        self.pool = pool
-
-    def forward(self, maps: Tensor) -> Tensor:
-        pooled: Tensor = self.pool(maps.contiguous(memory_format=torch.channels_last))
-        return pooled.contiguous()
-
-
 def _made_for_channels_first(network: nn.Module) -> dict[str, nn.Module]:
-    """Put pools, and what has a form of its own (``folded``), in that form; the modules they replace, by name."""
+    """Put what has a faster form in that form, its own (``folded``) or a layer's; the modules replaced, by name."""
     originals: dict[str, nn.Module] = {}
     for name, module in list(network.named_modules()):
-        if isinstance(module, nn.MaxPool2d):
-            successor: nn.Module = ChannelsLastPool(module)
+        if isinstance(module, nn.MaxPool2d) and is_halving(module):
+            successor: nn.Module = HalvingPool()
+        elif isinstance(module, nn.Conv2d) and is_narrow(module):
+            successor = NarrowConvolution(module)
         elif hasattr(module, "folded"):
             successor = module.folded()
         else:

@@ -10,7 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from datamodules.skeleton import COCO
 from experiments.config import compose
 from lightning_modules.papers import PAPERS, load
-from lightning_modules.shared.inference_form import ChannelsLastPool, inference_form, memory_format_of
+from lightning_modules.shared.channels_first import HalvingPool
+from lightning_modules.shared.inference_form import inference_form, memory_format_of
 
 CASES = {
     "inspose": (["model.backbone.weights=null", "model.backbone.frozen_stages=0"], 0),
@@ -134,7 +135,7 @@ def test_a_network_may_stay_channels_first():
         form = inference_form(ChannelsFirst(*layers).eval())
         given = form(images)
     assert memory_format_of(form) is torch.contiguous_format
-    assert isinstance(form[1], ChannelsLastPool)
+    assert isinstance(form[1], HalvingPool)
     assert given.is_contiguous()
     torch.testing.assert_close(given, expected)
     assert memory_format_of(nn.Sequential(*layers)) is torch.channels_last
