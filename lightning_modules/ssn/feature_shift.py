@@ -33,7 +33,7 @@ class SoftplusShares(nn.Module):
         self.sum_to_area = sum_to_area
 
     def forward(self, logits: Tensor) -> Tensor:
-        correlation = F.softplus(logits.float())
+        correlation = F.softplus(logits.to(torch.promote_types(logits.dtype, torch.float32)))
         total = correlation.sum((-2, -1), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
         area = logits.shape[-2] * logits.shape[-1] if self.sum_to_area else 1
         return (correlation * (area / total)).to(logits.dtype)

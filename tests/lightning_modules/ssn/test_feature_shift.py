@@ -64,8 +64,7 @@ def test_folded_it_computes_the_same(kind, layout):
     expected = shift(maps)
     folded = shift.folded()
     assert isinstance(folded, FoldedShift)
-    rounded = {"rtol": 1e-5, "atol": 1e-6}  # attention is fp32
-    torch.testing.assert_close(folded(maps), expected, **rounded)
+    torch.testing.assert_close(folded(maps), expected)
     assert torch.equal(shift(maps), expected)  # left as it was
 
 
