@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.config import RenderedConfig
+from datamodules.cores import usable_cores
 from datamodules.synthetic.splits import VERSION, Progress, render_splits
 
 _MARKER = "rendered.json"
@@ -59,7 +60,7 @@ def make_dataset(
             shutil.rmtree(abandoned, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
         try:
-            render_splits(temporary, config, _cores() if workers is None else workers, _reporter(progress))
+            render_splits(temporary, config, usable_cores() if workers is None else workers, _reporter(progress))
             (temporary / _MARKER).write_text(json.dumps(_marker(config)) + "\n")
             temporary.chmod(0o755)
             _move(temporary, root, config)
@@ -114,10 +115,6 @@ def _locked(path: Path) -> Iterator[None]:
 
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _reporter(progress: Progress | bool) -> Progress:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from datamodules.cores import usable_cores
 from experiments.checks.finding import Finding, State
 
 GIB = 2**30
@@ -24,7 +25,7 @@ _TIMEOUT = timedelta(seconds=20)
 
 def processors(workers: int, cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> Finding:
     """Cores this process may use, by affinity and by the container's quota, against ``workers``."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     quota = _quota(cgroup)
     usable = min(cores, quota) if quota else cores
     found = f"{usable:g} of {os.cpu_count()} usable, recipes start {workers} workers a device"
