@@ -21,9 +21,9 @@ from experiments.prediction.boxes import whole_image
 from experiments.prediction.cores import plan_streams
 from experiments.prediction.inputs import Picture, Source, find_sources, read_pictures
 from experiments.prediction.outputs import Writer
-from experiments.prediction.overlap import by_item, in_order
+from experiments.prediction.overlap import ByItem, see_through
 from experiments.prediction.people import Estimator, People
-from experiments.prediction.session import make_batches, run
+from experiments.prediction.session import Looked, make_batches, run
 
 HEIGHT, WIDTH, SWAY = 480, 640, 60
 SCENES = 6
@@ -92,9 +92,13 @@ class Race:
         return self._rate(lambda: [self.as_trained.compute(batch) for batch in self.batches()])
 
     def streams(self) -> float:
-        plan = plan_streams(self.estimator, -(-self.count // self.batch_size))
+        plan = plan_streams(self.estimator, self.boxes, -(-self.count // self.batch_size))
+
+        def go() -> None:
+            see_through(self.batches(), self.estimator.compute, len, at_once=plan.number, start=plan.start)
+
         with same_threads():
-            return self._rate(lambda: list(in_order(self.batches(), self.estimator.compute, plan.number, plan.start)))
+            return self._rate(go)
 
     def in_turn(self) -> float:
         def compute(samples: PoseBatch | None) -> list[People]:
@@ -102,9 +106,11 @@ class Race:
 
         def go() -> None:
             made = make_batches(self._read(self.count), self.as_trained, self.boxes, repeat(self.batch_size))
+            by_picture = ByItem[Looked, People]()
             with self._writer(Writer) as writer:
-                for (picture, boxes), parts in by_item((batch.begun, compute(batch.samples)) for batch in made):
-                    writer.write(picture, self.as_trained.merge(parts), boxes)
+                for batch in made:
+                    for (picture, boxes), parts in by_picture.add(batch.begun, compute(batch.samples)):
+                        writer.write(picture, self.as_trained.merge(parts), boxes)
 
         return self._rate(go)
 

@@ -1,110 +1,133 @@
-"""Stages that run at the same time, with a bounded number of things between them: memory stays flat."""
+"""Reading, computing and writing at the same time, with a bounded number of things alive: memory stays flat."""
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 S = TypeVar("S")
 
-_END = object()
-_PATIENCE = 0.1
-"""Seconds between two looks at whether the other side is still there."""
+_END: Any = object()
 
 
-def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
-    """``items``, produced by a thread at most ``depth`` ahead. What it raises is raised here, in its place.
+def see_through(
+    items: Iterator[T],
+    compute: Callable[[T], R],
+    finish: Callable[[R], object],
+    *,
+    at_once: int,
+    beside: int = 0,
+    start: Callable[[], object] = lambda: None,
+) -> None:
+    """Take, compute and finish each item, in ``at_once + beside`` threads that each do all three of one item.
 
-    A consumer that stops early ends the thread.
+    All steps begin in the order of the items; one thread at a time takes, and one finishes, while ``at_once`` compute.
+    Where there are as many threads as cores none waits for a core, and an item stays in the caches of its own.
+
+    What a step raises is raised here once all items before are finished; then, as after an interrupt, what is being
+    finished is, and no other item.
+
+    Args:
+        items: its ``next`` is called by several threads, in turn.
+        at_once: items that are computed at the same time.
+        beside: further items that are taken or finished meanwhile.
+        start: called once in each thread.
     """
-    waiting: queue.Queue[Any] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def offer(item: Any) -> bool:
-        while not stopped.is_set():
-            try:
-                waiting.put(item, timeout=_PATIENCE)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def produce() -> None:
-        failure: BaseException | None = None
-        iterator = iter(items)
+    passage = _Passage(items, compute, finish, at_once)
+    with ThreadPoolExecutor(at_once + beside, initializer=start) as pool:
         try:
-            while not stopped.is_set():
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    break
-                if not offer((item, None)):
-                    break
-        except BaseException as error:  # told to the consumer
-            failure = error
+            threads = [pool.submit(passage.go) for _ in range(at_once + beside)]
+            for thread in threads:
+                thread.result()
         finally:
-            if hasattr(iterator, "close"):
-                iterator.close()
-        offer((_END, failure))
+            passage.stop()
 
-    thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, failure = waiting.get()
-            if failure is not None:
-                raise failure
+
+class _Closed(Exception):
+    """Nothing goes on any more."""
+
+
+class _Gate:
+    """Lets items in by their number, one after the other, and so many at a time."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.entered = self.inside = 0
+        self.is_closed = False
+        self.changed = threading.Condition()
+
+    @contextmanager
+    def let_in(self, number: int) -> Iterator[None]:
+        with self.changed:
+            self.changed.wait_for(lambda: self.is_closed or (self.entered == number and self.inside < self.width))
+            if self.is_closed:
+                raise _Closed
+            self.entered += 1
+            self.inside += 1
+            self.changed.notify_all()
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.inside -= 1
+                self.changed.notify_all()
+
+    def close(self) -> None:
+        with self.changed:
+            self.is_closed = True
+            self.changed.notify_all()
+
+
+class _Passage(Generic[T, R]):
+    def __init__(
+        self, items: Iterator[T], compute: Callable[[T], R], finish: Callable[[R], object], at_once: int
+    ) -> None:
+        self.items, self.compute, self.finish = items, compute, finish
+        self.taking, self.taken = threading.Lock(), 0
+        self.computing, self.finishing = _Gate(at_once), _Gate(1)
+
+    def go(self) -> None:
+        with suppress(_Closed):
+            while self._see_one_through():
+                pass
+
+    def stop(self) -> None:
+        self.computing.close()
+        self.finishing.close()
+
+    def _see_one_through(self) -> bool:
+        """Whether there was one."""
+        failure: BaseException | None = None
+        try:
+            with self.taking:
+                if self.finishing.is_closed:
+                    return False
+                number = self.taken
+                self.taken += 1
+                item = next(self.items, _END)
             if item is _END:
-                return
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
-
-
-class Behind(Generic[T]):
-    """A thread that takes what is given to it, in order, at most ``depth`` behind. A context manager.
-
-    Leaving it waits until all is taken. What ``take`` raises is raised by the next ``put``, or at the end.
-    """
-
-    def __init__(self, take: Callable[[T], None], depth: int) -> None:
-        self.take = take
-        self.waiting: queue.Queue[Any] = queue.Queue(depth)
-        self.failure: BaseException | None = None
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Behind[T]:
-        self.thread.start()
-        return self
-
-    def put(self, item: T) -> None:
-        self._check()
-        self.waiting.put(item)
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.waiting.put(_END)
-        self.thread.join()
-        if error is None:
-            self._check()
-
-    def _run(self) -> None:
-        while (item := self.waiting.get()) is not _END:
-            if self.failure is None:  # after a failure the rest is only taken off, so that nobody waits
-                try:
-                    self.take(item)
-                except BaseException as error:
-                    self.failure = error
-
-    def _check(self) -> None:
-        if self.failure is not None:
-            raise self.failure
+                return False
+            with self.computing.let_in(number):
+                result = self.compute(item)
+        except _Closed:
+            raise
+        except BaseException as error:  # told to the caller in its turn
+            failure = error
+        with self.finishing.let_in(number):
+            try:
+                if failure is not None:
+                    raise failure
+                self.finish(result)
+            except BaseException:
+                self.stop()
+                raise
+        return True
 
 
 class Group(NamedTuple, Generic[T, S]):
@@ -136,41 +159,22 @@ def grouped(items: Iterable[tuple[T, Sequence[S]]], sizes: Iterable[int]) -> Ite
         yield Group(begun, waiting)
 
 
-def by_item(computed: Iterable[tuple[list[tuple[T, int]], Sequence[R]]]) -> Iterator[tuple[T, list[R]]]:
-    """Each item with the results of its own samples, in order: the inverse of ``grouped``.
+class ByItem(Generic[T, R]):
+    """Gives each item the results of its own samples, in order: the inverse of ``grouped``."""
 
-    Args:
-        computed: ``begun`` and the results of each group.
-    """
-    pending: deque[tuple[T, int]] = deque()
-    results: deque[R] = deque()
-    for begun, found in computed:
-        pending.extend(begun)
-        results.extend(found)
-        while pending and pending[0][1] <= len(results):
-            item, count = pending.popleft()
-            yield item, [results.popleft() for _ in range(count)]
+    def __init__(self) -> None:
+        self.pending: deque[tuple[T, int]] = deque()
+        self.results: deque[R] = deque()
 
+    def add(self, begun: Iterable[tuple[T, int]], found: Iterable[R]) -> Iterator[tuple[T, list[R]]]:
+        """The items that are complete with these.
 
-def in_order(
-    items: Iterable[T], compute: Callable[[T], R], streams: int, start: Callable[[], object] = lambda: None
-) -> Generator[R, None, None]:
-    """``compute`` of each item, in order, by ``streams`` threads; at most ``streams + 1`` are begun and not yielded.
-
-    So a thread has its next item while the consumer is busy with the last.
-
-    Args:
-        start: called once in each thread.
-    """
-    pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(streams, initializer=start) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(compute, item))
-                if len(pending) > streams:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+        Args:
+            begun: of the next group.
+            found: the results of its samples.
+        """
+        self.pending.extend(begun)
+        self.results.extend(found)
+        while self.pending and self.pending[0][1] <= len(self.results):
+            item, count = self.pending.popleft()
+            yield item, [self.results.popleft() for _ in range(count)]

@@ -1,10 +1,11 @@
-"""Reading, computing and writing at the same time: a thread reads and warps, one or more compute, one writes."""
+"""Reading, computing and writing at the same time: while some batches are computed, others are read, drawn, written."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 from rich.console import Console
@@ -16,11 +17,9 @@ from experiments.prediction.boxes import Boxes, BoxSource, whole_image
 from experiments.prediction.cores import plan_streams, shared_cores
 from experiments.prediction.inputs import Kind, Picture, Source, count_pictures, read_pictures
 from experiments.prediction.outputs import Writer
-from experiments.prediction.overlap import Behind, ahead, by_item, grouped, in_order
+from experiments.prediction.overlap import ByItem, grouped, see_through
 from experiments.prediction.people import Estimator, People
 
-DEPTH = 4
-"""Pictures that may wait between two stages, beside those of a batch."""
 LOG_SECONDS = 30.0
 
 
@@ -73,35 +72,31 @@ def run(
         faults.append(line)
         print(line, file=sys.stderr, flush=True)
 
-    def compute(batch: Batch) -> tuple[list[tuple[Looked, int]], list[People]]:
-        return batch.begun, [] if batch.samples is None else estimator.compute(batch.samples)
-
-    def write(found: tuple[Looked, list[People]]) -> None:
-        (picture, looked_at), parts = found
-        writer.write(picture, estimator.merge(parts), looked_at)
-
     is_live = any(source.kind is Kind.camera for source in sources)
     batch_size = 1 if is_live else batch_size
     total = count_pictures(sources, limit)
-    streams = plan_streams(estimator, 1 if is_live else total and -(-total // batch_size))
+    streams = plan_streams(estimator, boxes, 1 if is_live else total and -(-total // batch_size))
     threads = 1 if estimator.device.type == "cpu" else None
     pictures = read_pictures(sources, report, max_pixels=max_pixels, limit=limit, decoding_threads=threads)
     samples = total if boxes is None or boxes is whole_image else None
     made = make_batches(pictures, estimator, boxes, streams.batch_sizes(batch_size, samples))
-    batches = ahead(made, -(-DEPTH // batch_size))
-    computed = in_order(batches, compute, streams.number, streams.start)
-    with shared_cores(), writer, Behind[tuple[Looked, list[People]]](write, DEPTH) as behind:
+    line, by_picture = Line(total), ByItem[Looked, People]()
+
+    def compute(batch: Batch) -> tuple[list[tuple[Looked, int]], list[People]]:
+        return batch.begun, [] if batch.samples is None else estimator.compute(batch.samples)
+
+    def write(computed: tuple[list[tuple[Looked, int]], list[People]]) -> None:
+        nonlocal images
+        for (picture, looked_at), parts in by_picture.add(*computed):
+            writer.write(picture, estimator.merge(parts), looked_at)
+            images += 1
+            line.show(images, time.monotonic() - start)
+
+    with shared_cores(), writer, closing(made), line:
         try:
-            with Line(total) as line:
-                for found in by_item(computed):
-                    behind.put(found)
-                    images += 1
-                    line.show(images, time.monotonic() - start)
+            see_through(made, compute, write, at_once=streams.number, beside=streams.beside, start=streams.start)
         except KeyboardInterrupt:
             interrupted = True
-        finally:
-            computed.close()
-            batches.close()
     seconds = time.monotonic() - start
     return Outcome(images, writer.num_people, writer.num_drawn, seconds, images / seconds, faults, interrupted)
 
@@ -118,7 +113,7 @@ def prepare(
 
 def make_batches(
     pictures: Iterable[Picture], estimator: Estimator, boxes: BoxSource | None, sizes: Iterable[int]
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """All that a host does before the network, as many samples at a time as ``sizes`` say, which do not end."""
     for begun, samples in grouped(prepare(pictures, estimator, boxes), sizes):
         yield Batch(begun, estimator.prepare(samples) if samples else None)

@@ -1,3 +1,4 @@
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -5,81 +6,133 @@ from itertools import repeat
 
 import pytest
 
-from experiments.prediction.overlap import Behind, Group, ahead, by_item, grouped, in_order
+from experiments.prediction.overlap import ByItem, Group, grouped, see_through
 
 
-def test_ahead_keeps_order_and_distance() -> None:
-    made = []
+class Noted:
+    """Steps that note what they do, and how many do the same at a time."""
 
-    def produce() -> Iterator[int]:
-        for number in range(20):
-            made.append(number)
+    def __init__(self, fails: tuple[str, int] | None = None) -> None:
+        self.fails = fails
+        self.now = dict.fromkeys(("take", "compute", "finish", "alive"), 0)
+        self.most = dict(self.now)
+        self.done: dict[str, list[int]] = {"take": [], "compute": [], "finish": []}
+        self.begun: dict[str, list[int]] = {"take": [], "compute": [], "finish": []}
+        self.threads: dict[int, set[int]] = {}
+        self.lock = threading.Lock()
+
+    def count(self, what: str, by: int) -> None:
+        with self.lock:
+            self.now[what] += by
+            self.most[what] = max(self.most[what], self.now[what])
+
+    def step(self, name: str, number: int) -> int:
+        self.count(name, 1)
+        self.begun[name].append(number)
+        self.threads.setdefault(number, set()).add(threading.get_ident())
+        time.sleep(0.003 if name == "compute" and number % 2 else 0.001)
+        if self.fails == (name, number):
+            self.count(name, -1)
+            raise ValueError(f"{name} {number}")
+        self.done[name].append(number)
+        self.count(name, -1)
+        return number
+
+    def items(self, count: int) -> Iterator[int]:
+        for number in range(count):
+            self.count("alive", 1)
+            yield self.step("take", number)
+
+    def compute(self, number: int) -> int:
+        return self.step("compute", number)
+
+    def finish(self, number: int) -> None:
+        self.step("finish", number)
+        self.count("alive", -1)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+@pytest.mark.parametrize("beside", [0, 1, 2])
+def test_all_are_finished_in_order_and_few_are_alive(at_once: int, beside: int) -> None:
+    noted, started = Noted(), []
+    options = {"at_once": at_once, "beside": beside}
+    see_through(
+        noted.items(30), noted.compute, noted.finish, **options, start=lambda: started.append(threading.get_ident())
+    )
+    assert noted.done["take"] == noted.done["finish"] == list(range(30))
+    assert noted.begun["compute"] == list(range(30))
+    assert noted.most["take"] == noted.most["finish"] == 1
+    assert noted.most["compute"] <= at_once
+    assert noted.most["alive"] <= at_once + beside
+    assert all(len(threads) == 1 for threads in noted.threads.values())
+    assert set().union(*noted.threads.values()) <= set(started)
+    assert len(started) <= at_once + beside
+
+
+def test_so_many_are_computed_at_the_same_time() -> None:
+    all_three = threading.Barrier(3, timeout=10)
+    see_through(iter(range(9)), lambda _: all_three.wait(), lambda _: None, at_once=3)
+
+
+def test_others_are_taken_and_finished_while_one_is_computed() -> None:
+    taken = [threading.Event() for _ in range(4)]
+    finished = [threading.Event() for _ in range(4)]
+
+    def items() -> Iterator[int]:
+        for number in range(4):
+            taken[number].set()
             yield number
 
-    distances = []
-    for number in ahead(produce(), 3):
-        time.sleep(0.002)
-        distances.append(len(made) - number)
-    assert made == list(range(20))
-    assert max(distances) <= 3 + 2  # those waiting, the one in the producer's hand, and ours
+    def compute(number: int) -> int:
+        assert number == 3 or taken[number + 1].wait(10)
+        assert number == 0 or finished[number - 1].wait(10)
+        return number
+
+    see_through(items(), compute, lambda number: finished[number].set(), at_once=1, beside=2)
+    assert finished[-1].is_set()
 
 
-def test_ahead_raises_in_place_and_stops_with_its_consumer() -> None:
-    closed = threading.Event()
+def test_nothing_is_computed_for_lack_of_items() -> None:
+    see_through(iter([]), pytest.fail, pytest.fail, at_once=2, beside=1)
 
-    def produce(fails_at: int | None) -> Iterator[int]:
-        try:
-            for number in range(1000):
-                if number == fails_at:
-                    raise ValueError("the third")
-                yield number
-        finally:
-            closed.set()
 
-    stream = ahead(produce(3), 2)
-    assert [next(stream) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(ValueError, match="the third"):
-        next(stream)
-    closed.clear()
-    threads = threading.active_count()
-    stream = ahead(produce(None), 2)
-    assert next(stream) == 0
-    stream.close()
-    assert closed.is_set()
+@pytest.mark.parametrize("step", ["take", "compute", "finish"])
+@pytest.mark.parametrize(("at_once", "beside"), [(1, 0), (1, 2), (3, 0)])
+def test_what_a_step_raises_is_raised_in_its_place_and_the_threads_end(step: str, at_once: int, beside: int) -> None:
+    noted, threads = Noted((step, 5)), threading.active_count()
+    with pytest.raises(ValueError, match=f"{step} 5"):
+        see_through(noted.items(1000), noted.compute, noted.finish, at_once=at_once, beside=beside)
+    assert noted.done["finish"] == [0, 1, 2, 3, 4]
+    assert len(noted.done["take"]) <= 5 + at_once + beside
     assert threading.active_count() == threads
 
 
-def test_behind_takes_all_in_order_and_never_lags_more() -> None:
-    taken: list[int] = []
-    lags = []
+def test_a_step_that_raises_stop_iteration_does_not_pass_for_the_end() -> None:
+    def compute(number: int) -> int:
+        return next(iter(())) if number == 2 else number
 
-    def take(number: int) -> None:
-        time.sleep(0.002)
-        taken.append(number)
-
-    with Behind(take, 3) as behind:
-        for number in range(20):
-            behind.put(number)
-            lags.append(number - len(taken))
-    assert taken == list(range(20))
-    assert max(lags) <= 3 + 1
+    with pytest.raises(StopIteration):
+        see_through(iter(range(5)), compute, lambda _: None, at_once=1)
 
 
-def test_what_the_thread_raises_is_raised_and_nobody_waits() -> None:
-    def take(number: int) -> None:
-        raise OSError("disk full")
+def test_after_an_interrupt_what_is_being_finished_is_finished() -> None:
+    begun, done, threads = [], [], threading.active_count()
 
-    def give(many: int, error: Exception | None = None) -> None:
-        with Behind(take, 1) as behind:
-            for number in range(many):
-                behind.put(number)
-            if error:
-                raise error
+    def compute(number: int) -> int:
+        time.sleep(0.01)  # until then all threads are there
+        return number
 
-    with pytest.raises(OSError, match="disk full"):
-        give(100)
-    with pytest.raises(KeyError):  # why the block was left goes first
-        give(0, KeyError("earlier"))
+    def finish(number: int) -> None:
+        begun.append(number)
+        if number == 3:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            time.sleep(0.2)
+        done.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        see_through(iter(range(1000)), compute, finish, at_once=2, beside=1)
+    assert begun == done == [0, 1, 2, 3]
+    assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
@@ -88,13 +141,14 @@ def test_samples_in_groups_come_back_to_their_items(size: int) -> None:
     groups = list(grouped(items, repeat(size)))
     assert [sample for group in groups for sample in group.samples] == [1, 2, 3, 4, 5, 6]
     assert [len(group.samples) for group in groups if group.samples][:-1] == [size] * (-(-6 // size) - 1)
-    found = list(by_item((group.begun, [-sample for sample in group.samples]) for group in groups))
+    by_item = ByItem[str, int]()
+    found = [done for group in groups for done in by_item.add(group.begun, [-sample for sample in group.samples])]
     assert found == [(name, [-sample for sample in samples]) for name, samples in items]
 
 
 def test_an_item_without_samples_is_a_group_without_samples() -> None:
     assert list(grouped([("b", [])], repeat(4))) == [Group([("b", 0)], [])]
-    assert list(by_item([([("b", 0)], [])])) == [("b", [])]
+    assert list(ByItem[str, int]().add([("b", 0)], [])) == [("b", [])]
     assert list(grouped([], repeat(4))) == []
 
 
@@ -106,54 +160,6 @@ def test_an_item_is_done_with_its_last_group_not_with_the_next() -> None:
             made.append(number)
             yield number, [number]
 
-    for done, _ in by_item((group.begun, group.samples) for group in grouped(items(), repeat(1))):
-        assert made[-1] == done
-
-
-@pytest.mark.parametrize("streams", [1, 2, 3])
-def test_streams_keep_the_order_and_begin_little_ahead(streams: int) -> None:
-    begun: list[int] = []
-    started: list[str] = []
-
-    def compute(number: int) -> int:
-        begun.append(number)
-        time.sleep(0.004 if number % 2 else 0.001)
-        return -number
-
-    distances = []
-    stream = in_order(range(20), compute, streams, lambda: started.append(threading.current_thread().name))
-    for number, result in enumerate(stream):
-        assert result == -number
-        distances.append(len(begun) - number)
-    assert max(distances) <= streams + 1
-    assert len(set(started)) == len(started) == streams
-
-
-def test_streams_compute_at_the_same_time() -> None:
-    both = threading.Barrier(2, timeout=10)
-    assert list(in_order(range(6), lambda number: (both.wait(), number)[1], 2)) == list(range(6))
-
-
-@pytest.mark.parametrize("streams", [1, 2])
-def test_a_stream_computes_while_the_consumer_is_busy(streams: int) -> None:
-    begun = [threading.Event() for _ in range(4)]
-    for number in in_order(range(4), lambda number: (begun[number].set(), number)[1], streams):
-        if number < 3:
-            assert begun[number + 1].wait(10)
-
-
-def test_what_a_stream_raises_is_raised_in_its_place_and_its_threads_end() -> None:
-    def compute(number: int) -> int:
-        if number == 3:
-            raise ValueError("the third")
-        return number
-
-    threads = threading.active_count()
-    stream = in_order(range(1000), compute, 2)
-    assert [next(stream) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(ValueError, match="the third"):
-        next(stream)
-    stream = in_order(range(1000), compute, 2)
-    assert next(stream) == 0
-    stream.close()
-    assert threading.active_count() == threads
+    by_item = ByItem[int, int]()
+    for group in grouped(items(), repeat(1)):
+        assert [done for done, _ in by_item.add(group.begun, group.samples)] == [made[-1]]

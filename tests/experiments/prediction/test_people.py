@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from datamodules.contracts import last_stage
 from datamodules.evaluator import CocoKeypointEvaluator
 from experiments.checkpoint import Trained, load_trained
 from experiments.predict import main
-from experiments.prediction.overlap import in_order
+from experiments.prediction.overlap import see_through
 from experiments.prediction.people import Estimator, People
 
 INSPOSE = ("model.score_threshold=0.0", "model.max_candidates=30", "data.size=96")
@@ -111,7 +112,9 @@ def test_batches_computed_at_the_same_time_do_not_disturb_each_other(
         batches.append(estimator.prepare(estimator.make_samples(picture, number, *box)))
     expected = [estimator.compute(batch) for batch in batches]
     assert sum(len(people.scores) for (people,) in expected) > 0
-    found = list(in_order(batches * 2, estimator.compute, 3, lambda: torch.set_num_threads(1)))
+    found: list[list[People]] = []
+    one_thread = partial(torch.set_num_threads, 1)
+    see_through(iter(batches * 2), estimator.compute, found.append, at_once=3, start=one_thread)
     for (ours,), (theirs,) in zip(found, expected * 2, strict=True):
         np.testing.assert_array_equal(ours.keypoints, theirs.keypoints)
         np.testing.assert_array_equal(ours.scores, theirs.scores)
