@@ -48,6 +48,8 @@ class OptimizerConfig:
     more, the rate is scaled linearly, and a schedule in steps ends after as many samples."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    eps: float = 1e-8
+    """Adam's and AdamW's ε. Gradients far below it do not move their weights, whatever the rate."""
     schedule: Schedule = Schedule.multistep
     unit: ScheduleUnit = ScheduleUnit.epoch
     milestones: List[float] = field(default_factory=list)
