@@ -185,7 +185,7 @@ class DataConfig:
     """Keep training images that show no labelled person."""
 
     batch_size: int = 2
-    """Samples per device and step."""
+    """The most training samples a device takes at a time; fewer where the recipe's batch needs fewer of each device."""
     val_batch_size: int = 1
     num_workers: int = 4
     worker_timeout: int = 600

@@ -57,7 +57,7 @@ OWN = {
     },
     "openpose_ssal": {
         "model.network.weights",  # VGG's pretrained weights fit no narrow network
-        "model.network.initial_std",  # so all layers start as new ones: by Kaiming's rule, or six narrow stages are silent
+        "model.network.initial_std",  # so all start by Kaiming's rule: 0.01 is too small for them
         "model.network.backbone_width",  # widths
         "model.network.feature_channels",
         "model.network.stage_width",
