@@ -23,6 +23,7 @@ from callbacks.pictures import Pictures
 from callbacks.progress import ProgressLine
 from callbacks.rank_watch import RankWatch
 from callbacks.run_record import RunRecord, draw_curves
+from callbacks.vitals import Vitals
 from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
 from callbacks.weight_average import average_weights
 from datamodules.coco import CocoDataModule
@@ -92,7 +93,9 @@ class Session:
         decay = config.trainer.ema_decay
         average = [] if decay is None else [average_weights(decay)]  # first: checkpoints hold it
         trainer: Any = self.trainer  # Lightning declares its callbacks nowhere
-        trainer.callbacks = [*average, *papers_own, *self.callbacks]
+        every = config.trainer.vitals_every_steps
+        vitals = [] if every is None else [Vitals(every, self.say)]
+        trainer.callbacks = [*average, *papers_own, *self.callbacks, *vitals]
         self.trainer.loggers = self._loggers(is_first)
 
     def fit(self, *, resume: bool) -> None:
