@@ -67,7 +67,7 @@ OWN = {
         "model.converter_width",
         "model.decode.base_size",  # pixels: in proportion to the crop
         "data.augmentation.shift_pixels",  # likewise
-        "optimizer.lr",  # the loss is a sum over maps that start elsewhere; chosen on a held-out seed, the optimizer stays
+        "optimizer.lr",  # narrow layers from random weights: to be chosen on a held-out seed
     },
     "ssa": {
         "model.width",  # widths
