@@ -29,6 +29,7 @@ from datamodules.coco import CocoDataModule
 from datamodules.skeleton import Skeleton, load_skeleton
 from experiments.config import ConfigError, OnNan, RunConfig, to_plain
 from experiments.evaluation.protocol import protocol_name
+from experiments.training.accumulation import difference
 from experiments.training.batch_plan import BatchPlan, describe, plan_batches
 from experiments.training.run_directory import RunDirectory
 from experiments.training.sources import checkpoint_to_resume, refuse_missing_files
@@ -87,6 +88,9 @@ class Session:
         self.trainer.fit_loop.epoch_loop.max_steps = self.plan.in_steps(config.trainer.max_steps, config.optimizer)
         self.say(self._opening_line())
         self.module = build_module(config, self.skeleton, self.plan)
+        differs = difference(self.module, accumulate=self.plan.accumulate, sync_batchnorm=config.trainer.sync_batchnorm)
+        if differs:
+            self.say(differs)
         self.callbacks = build_callbacks(config, directory.path, self._identity())
         paper = PAPERS[config.paper]
         model = self.plan.model(config.model, paper, config.optimizer)
@@ -94,8 +98,7 @@ class Session:
         decay = config.trainer.ema_decay
         average = [] if decay is None else [average_weights(decay)]  # first: checkpoints hold it
         trainer: Any = self.trainer  # Lightning declares its callbacks nowhere
-        every = config.trainer.vitals_every_steps
-        vitals = [] if every is None else [Vitals(every, self.say)]
+        vitals = [Vitals(every, self.say)] if (every := config.trainer.vitals_every_steps) else []
         trainer.callbacks = [*average, *papers_own, *self.callbacks, *vitals]
         self.trainer.loggers = self._loggers(is_first)
 
