@@ -30,6 +30,7 @@ from datamodules.coco import CocoDataModule
 from datamodules.skeleton import Skeleton, load_skeleton
 from experiments.config import ConfigError, OnNan, RunConfig, to_plain
 from experiments.evaluation.protocol import protocol_name
+from experiments.training.accumulation import difference
 from experiments.training.batch_norm import describe_batch_norm
 from experiments.training.batch_plan import BatchPlan, describe, plan_run
 from experiments.training.run_directory import RunDirectory
@@ -84,8 +85,10 @@ class Session:
         self.trainer.fit_loop.epoch_loop.max_steps = self.plan.in_steps(config.trainer.max_steps, config.optimizer)
         self.say(self._opening_line())
         self.module = build_module(config, self.skeleton, self.plan)
-        if line := describe_batch_norm(self.module, self.plan, config):
-            self.say(line)
+        differs = difference(self.module, accumulate=self.plan.accumulate, sync_batchnorm=config.trainer.sync_batchnorm)
+        for line in (describe_batch_norm(self.module, self.plan, config), differs):
+            if line:
+                self.say(line)
         self.callbacks = build_callbacks(config, directory.path, self._identity())
         paper = PAPERS[config.paper]
         model = self.plan.model(config.model, paper, config.optimizer)
@@ -93,8 +96,7 @@ class Session:
         decay = config.trainer.ema_decay
         average = [] if decay is None else [average_weights(decay)]  # first: checkpoints hold it
         trainer: Any = self.trainer  # Lightning declares its callbacks nowhere
-        every = config.trainer.vitals_every_steps
-        vitals = [] if every is None else [Vitals(every, self.say)]
+        vitals = [Vitals(every, self.say)] if (every := config.trainer.vitals_every_steps) else []
         trainer.callbacks = [*average, *papers_own, *self.callbacks, *vitals]
         self.trainer.loggers = self._loggers(is_first)
 

@@ -34,6 +34,9 @@ class InsPose(pl.LightningModule):
         ValueError: impossible configuration; weights that are not there.
     """
 
+    counts_over_ranks = True
+    """The divisors of the loss are counted over all processes, but not over the batches that a step accumulates."""
+
     def __init__(self, config: Config, optimizer: OptimizerConfig, skeleton: Skeleton) -> None:
         super().__init__()
         plain = {"config": as_plain(config), "optimizer": as_plain(optimizer), "skeleton": as_plain(skeleton)}
