@@ -132,8 +132,20 @@ class RunRecord(pl.Callback):
             "peak_device_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
         }
 
-    def write(self, *, protocol: str, figures: dict[str, float], train: dict[str, Any], **more: Any) -> Path:
+    def write(
+        self,
+        *,
+        protocol: str,
+        figures: dict[str, float],
+        train: dict[str, Any],
+        last: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> Path:
         """Write ``result.json`` (a figure that does not exist is null) and return its path.
+
+        Args:
+            figures: of the checkpoint that is reported.
+            last: ``step`` and ``figures`` of the weights at the end of training; None where they are not evaluated.
 
         Raises:
             OSError: it cannot be written.
@@ -141,7 +153,8 @@ class RunRecord(pl.Callback):
         result = {
             "paper": self.identity["paper"],
             "protocol": protocol,
-            "figures": {name: figure if math.isfinite(figure) else None for name, figure in figures.items()},
+            "figures": _finite(figures),
+            "last": None if last is None else {**last, "figures": _finite(last["figures"])},
             **more,
             "train": train,
             "seed": self.identity["config"].get("seed"),
@@ -156,6 +169,10 @@ class RunRecord(pl.Callback):
         draft.write_text(json.dumps(result, indent=2) + "\n")
         os.replace(draft, file)
         return file
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: figure if math.isfinite(figure) else None for name, figure in figures.items()}
 
 
 def random_states() -> list[dict[str, Any]]:

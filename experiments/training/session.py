@@ -123,6 +123,7 @@ class Session:
         facts = self.callbacks.record.facts(self.trainer, self.module)
         loggers, self.trainer.loggers = self.trainer.loggers, []
         is_evaluated = self._evaluate_the_end(loggers)
+        last = dict(self.callbacks.evaluation.figures)
         best = self.callbacks.checkpoints.best
         best = Path(self.trainer.strategy.broadcast(str(best if best.exists() else self.callbacks.checkpoints.last)))
         if not is_evaluated:
@@ -136,20 +137,23 @@ class Session:
         result_file = self.callbacks.record.write(
             protocol=protocol,
             figures=figures,
+            last={"step": self.trainer.global_step, "figures": last},
             name=self.directory.path.name,
             preset=self.config.preset,
             checkpoint=best.name,
             train={**facts, "best_step": self.callbacks.checkpoints.best_step, "lr_factor": self.plan.lr_factor},
             data_faults=self.data.faults,
         )
-        self._close(loggers, {f"best/{name}": figure for name, figure in figures.items()}, exit_code=0)
+        summary = {f"best/{name}": figure for name, figure in figures.items()}
+        summary |= {f"last/{name}": figure for name, figure in last.items()}
+        self._close(loggers, summary, exit_code=0)
         self._let_go()
         return Outcome(figures, protocol, result_file, self.callbacks.pictures.last_file)
 
     def _evaluate_the_end(self, loggers: list[Logger]) -> bool:
         """Where the schedule ends between two evaluations, its last weights may be the best; True if they are."""
         checkpoints, step = self.callbacks.checkpoints, self.trainer.global_step
-        if checkpoints.evaluated_step == step:
+        if checkpoints.evaluated_step == step and self.callbacks.evaluation.figures:
             return False
         self._evaluate(Path(self.trainer.strategy.broadcast(str(checkpoints.last))))
         figures = self.callbacks.evaluation.figures
