@@ -43,8 +43,8 @@ class RunRecord(pl.Callback):
     """Keeps the time, the facts and the random state of a run, also over interruptions.
 
     Every checkpoint carries ``checkpoint["run"]``: paper, configuration, skeleton and samples per optimizer step, as
-    plain data. Resuming with another number of samples per step is refused: on other devices set
-    ``data.batch_size`` or ``trainer.accumulate`` so that it stays. Devices and batch size change between epochs only.
+    plain data. Resuming with another number of samples per step is refused. Devices and the samples that one of them
+    takes at a time change between epochs only.
 
     Args:
         directory: of the files.
@@ -89,7 +89,7 @@ class RunRecord(pl.Callback):
         stored = checkpoint.get("run") or {}
         for key in ("paper", "skeleton", "samples_per_step"):
             if stored.get(key) != self.identity[key]:
-                hint = "; set data.batch_size or trainer.accumulate to keep it" if key == "samples_per_step" else ""
+                hint = "; set trainer.devices or trainer.accumulate to keep it" if key == "samples_per_step" else ""
                 raise ResumeError(f"the checkpoint has {key} {stored.get(key)}, this run {self.identity[key]}{hint}")
         epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
         for key in ("devices", "batch_size"):

@@ -32,6 +32,9 @@ __all__ = [
     "to_plain",
 ]
 
+_CROPS_BEFORE_THEIR_KEYS = {"crop_fill": "mean", "crop_shrink": "area", "joints_outside": "drop"}
+"""Keys of ``data`` that top-down runs of earlier versions did not record, with what those runs did."""
+
 CONFIGS = Path(__file__).with_name("configs")
 
 
@@ -111,6 +114,8 @@ def restore(values: Any, source: str, overrides: Sequence[str] = ()) -> RunConfi
     """
     if not isinstance(values, dict) or values.get("paper") not in PAPERS:
         raise ConfigError(f"{source}: not the configuration of a run")
+    if isinstance(data := values.get("data"), dict) and data.get("view") == "person":
+        values = {**values, "data": {**_CROPS_BEFORE_THEIR_KEYS, **data}}
     schema = OmegaConf.structured(RunConfig())
     schema.model = OmegaConf.structured(load(PAPERS[values["paper"]].config))
     merge(schema, values, source)

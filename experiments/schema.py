@@ -52,7 +52,8 @@ class TrainerConfig:
     """Optimizer steps after which training ends, if that is sooner than ``max_epochs``; -1 is no limit. Where the
     schedule counts steps too, they are steps of ``optimizer.reference_batch`` samples: of more, there are fewer."""
     accumulate: Optional[int] = None
-    """Batches per optimizer step; null reaches ``optimizer.reference_batch`` as nearly as the devices allow."""
+    """Batches of ``data.batch_size`` per device and optimizer step, whatever that makes of the recipe's batch; null
+    makes steps of ``optimizer.reference_batch`` samples on any number of devices."""
     val_every_epochs: int = 1
     """The end of the training is evaluated besides."""
     val_every_steps: Optional[int] = None
@@ -68,6 +69,7 @@ class TrainerConfig:
     compile: bool = False
     """``torch.compile`` the network."""
     sync_batchnorm: bool = False
+    """Batch normalisation over the samples of all devices (GPUs only) instead of each device's own."""
     ema_decay: Optional[float] = None
     """Evaluate, and keep in checkpoints, an exponential moving average of the weights; null is the weights themselves.
     """

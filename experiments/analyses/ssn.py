@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.contracts import PoseBatch
+from datamodules.contracts import PoseBatch, labelled_inside
 from datamodules.skeleton import Skeleton
 from experiments.analyses.samples import Shown, output_folder, shown_samples
 from experiments.analyses.ssn_charts import (
@@ -114,7 +114,7 @@ def prepare(options: argparse.Namespace) -> Study:
     wanted = [trained.skeleton.joints.index(joint) for joint in sought]
 
     def is_shown(batch: PoseBatch) -> bool:
-        return bool((batch.persons.visibility[0, 0, wanted] > 0).all())
+        return bool(labelled_inside(batch)[0, 0, wanted].all())
 
     shown = shown_samples(
         trained, max(STUDIED_CROPS, options.images), is_shown, f"a person with {', '.join(sought)} labelled"

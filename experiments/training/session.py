@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,8 @@ from datamodules.coco import CocoDataModule
 from datamodules.skeleton import Skeleton, load_skeleton
 from experiments.config import ConfigError, OnNan, RunConfig, to_plain
 from experiments.evaluation.protocol import protocol_name
-from experiments.training.batch_plan import BatchPlan, describe, plan_batches
+from experiments.training.batch_norm import describe_batch_norm
+from experiments.training.batch_plan import BatchPlan, describe, plan_run
 from experiments.training.run_directory import RunDirectory
 from experiments.training.sources import checkpoint_to_resume, refuse_missing_files
 from experiments.training.trainer import build_trainer
@@ -73,19 +75,16 @@ class Session:
         self.say = say if is_first else lambda line: None
         pl.seed_everything(config.seed, workers=True, verbose=False)
         self.skeleton = load_skeleton(config.data.skeleton)
-        self.data = CocoDataModule(config.data, self.skeleton, config.seed)
-        refuse_missing_files(self.data)
         self.trainer = build_trainer(config, directory.path)
-        self.plan = plan_batches(
-            devices=self.trainer.world_size,
-            batch_size=config.data.batch_size,
-            reference_batch=config.optimizer.reference_batch,
-            accumulate=config.trainer.accumulate,
-        )
+        self.plan = plan_run(config, self.trainer.world_size)
+        self.data = CocoDataModule(replace(config.data, batch_size=self.plan.batch_size), self.skeleton, config.seed)
+        refuse_missing_files(self.data)
         self.trainer.accumulate_grad_batches = self.plan.accumulate
         self.trainer.fit_loop.epoch_loop.max_steps = self.plan.in_steps(config.trainer.max_steps, config.optimizer)
         self.say(self._opening_line())
         self.module = build_module(config, self.skeleton, self.plan)
+        if line := describe_batch_norm(self.module, self.plan, config):
+            self.say(line)
         self.callbacks = build_callbacks(config, directory.path, self._identity())
         paper = PAPERS[config.paper]
         model = self.plan.model(config.model, paper, config.optimizer)
@@ -183,12 +182,7 @@ class Session:
 
     def _opening_line(self) -> str:
         config, trainer = self.config, self.trainer
-        samples = describe(
-            self.plan,
-            devices=trainer.world_size,
-            batch_size=config.data.batch_size,
-            recipe=config.optimizer,
-        )
+        samples = describe(self.plan, config.optimizer)
         kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
         return f"{config.paper} · {config.preset or 'recipe'} · {kind} · {samples} · {self.directory.path}"
 
@@ -199,7 +193,7 @@ class Session:
             "skeleton": self.skeleton.name,
             "samples_per_step": self.plan.samples_per_step,
             "devices": self.trainer.world_size,
-            "batch_size": self.config.data.batch_size,
+            "batch_size": self.plan.batch_size,
         }
 
     def _loggers(self, is_first: bool) -> list[Logger]:

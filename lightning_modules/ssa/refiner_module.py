@@ -11,6 +11,7 @@ from datamodules.contracts import PoseBatch, Predictions
 from datamodules.skeleton import Skeleton
 from lightning_modules.shared.config import OptimizerConfig, as_plain
 from lightning_modules.shared.crops import people_of_crops
+from lightning_modules.shared.gaussians import reaches_map
 from lightning_modules.shared.optim import build_optimizer
 from lightning_modules.ssa.config import RefinerConfig
 from lightning_modules.ssa.network import HEATMAP_STRIDE, Refiner
@@ -47,13 +48,10 @@ class SinglePerson(pl.LightningModule):
 
     def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
         height, width = batch.images.shape[2:]
-        is_labelled = batch.persons.visibility > 0
-        targets = draw_heatmaps(
-            batch.persons.keypoints,
-            is_labelled,
-            (height // HEATMAP_STRIDE, width // HEATMAP_STRIDE),
-            self.config.sigma,
-        )
+        map_hw = (height // HEATMAP_STRIDE, width // HEATMAP_STRIDE)
+        cells = (batch.persons.keypoints / HEATMAP_STRIDE).floor()
+        is_labelled = (batch.persons.visibility > 0) & reaches_map(cells, self.config.sigma, map_hw)
+        targets = draw_heatmaps(batch.persons.keypoints, is_labelled, map_hw, self.config.sigma)
         loss = self.criterion(self.network(batch.images), targets, is_labelled[:, 0].float())
         self.log("train/loss", loss.detach(), batch_size=len(batch.images))
         return loss
