@@ -10,7 +10,7 @@ from rich.table import Table
 
 from callbacks.progress import duration
 
-HEADINGS = {"mean_distance_px": "mean\ndist.\n(px)"}
+HEADINGS = {"mean_distance_px": "mean\ndist.\n(px)", "reliable_share": "reli-\nable"}
 """Of columns that would be wider than 80 characters allow."""
 
 

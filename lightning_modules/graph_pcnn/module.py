@@ -15,6 +15,7 @@ from lightning_modules.graph_pcnn.decode import to_predictions
 from lightning_modules.graph_pcnn.guided_points import GuidedPointSampler
 from lightning_modules.graph_pcnn.inference import PoseEstimator
 from lightning_modules.graph_pcnn.network import Network
+from lightning_modules.graph_pcnn.reliable_share import ReliableShare
 from lightning_modules.graph_pcnn.targets import encode_targets
 from lightning_modules.shared.config import OptimizerConfig, as_plain
 from lightning_modules.shared.oks import SuppressDuplicates
@@ -53,6 +54,8 @@ class GraphPCNN(pl.LightningModule):
         nms = config.oks_nms_threshold
         self.suppress = SuppressDuplicates(skeleton, nms) if nms < 1 else None
         """What the evaluation does with the people of one photograph, whose crops come one by one."""
+        self.measures = {"stage2": ReliableShare(config.reliable_heat)} if len(self.stages) > 1 else {}
+        """Metrics of an evaluation beside COCO's, by stage."""
         self.loss_weights: dict[str, float] = vars(config.loss_weights)
 
     def named_parts(self) -> dict[str, Part]:
