@@ -39,7 +39,7 @@ class PersonWarp(Warp):
     """Takes the crop around a box onto a frame of ``hw`` pixels, then augments.
 
     Targets beside ``Warp``'s, which stay as they are: ``person_box`` f32 [4], x0 y0 x1 y1; ``half_body_boxes``
-    f32 [n, 4], n in 0, 1, 2, from which one may be cut out instead.
+    f32 [n, 4], n in 0, 1, 2, the upper one last, from which one may be cut out instead.
     """
 
     def __init__(self, config: DataConfig, augmentation: AugmentationConfig) -> None:
@@ -59,7 +59,8 @@ class PersonWarp(Warp):
     def draw(self, data: dict[str, Any]) -> tuple[Matrix, tuple[int, int], bool]:
         box, padding, halves = data["person_box"], self.padding, data["half_body_boxes"]
         if len(halves) and self.py_random.random() < self.augmentation.half_body:
-            box, padding = halves[self.py_random.randrange(len(halves))], _HALF_BODY_PADDING
+            takes_upper = self.py_random.random() < self.augmentation.half_body_upper
+            box, padding = halves[-1 if takes_upper else 0], _HALF_BODY_PADDING
         factor = self.hw[0] / crop_size_of(box, self.hw, padding)[0]
         mirror = self.py_random.random() < self.augmentation.flip
         x0, y0, x1, y1 = box.tolist()
