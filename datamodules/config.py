@@ -279,7 +279,12 @@ class DataConfig:
             ("augmentation.shift_pixels", drawn.shift_pixels, drawn.shift_pixels >= 0, "must not be negative"),
             ("augmentation.color", drawn.color, 0 <= drawn.color <= 1, "must be in [0, 1]"),
             ("augmentation.half_body", drawn.half_body, 0 <= drawn.half_body <= 1, "is a probability"),
-            ("augmentation.half_body_upper", drawn.half_body_upper, 0 <= drawn.half_body_upper <= 1, "is a probability"),
+            (
+                "augmentation.half_body_upper",
+                drawn.half_body_upper,
+                0 <= drawn.half_body_upper <= 1,
+                "is a probability",
+            ),
             ("detections.soft_nms_sigma", found.soft_nms_sigma, found.soft_nms_sigma > 0, "must be positive"),
             ("detections.soft_nms_iou", found.soft_nms_iou, 0 <= found.soft_nms_iou <= 1, "must be in [0, 1]"),
         )
