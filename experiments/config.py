@@ -202,6 +202,7 @@ def _check(config: RunConfig) -> None:
         ("trainer.max_epochs", trainer.max_epochs >= 1, "must be at least 1"),
         ("trainer.max_steps", trainer.max_steps >= 1 or trainer.max_steps == -1, "must be positive, or -1"),
         ("trainer.accumulate", positive(trainer.accumulate), "must be at least 1, or null"),
+        ("trainer.vitals_every_steps", positive(trainer.vitals_every_steps), "must be at least 1, or null"),
         ("trainer.val_every_steps", positive(trainer.val_every_steps), "must be at least 1, or null"),
         ("trainer.checkpoint_every_steps", positive(trainer.checkpoint_every_steps), "must be at least 1, or null"),
         ("trainer.limit_train_batches", positive(trainer.limit_train_batches), "must be at least 1, or null"),

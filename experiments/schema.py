@@ -63,6 +63,9 @@ class TrainerConfig:
     limit_train_batches: Optional[int] = None
     """Batches per epoch and device; null is all."""
     log_every_steps: int = 50
+    vitals_every_steps: Optional[int] = 100
+    """Measure gradients, weights and updates of every part of the network after so many optimizer steps, and each loss
+    term's share of the gradient ten times as rarely; null is never. See ``callbacks.vitals``."""
     deterministic: bool = False
     """Only deterministic algorithms; an operation that has none raises."""
     channels_last: bool = False
@@ -142,6 +145,7 @@ MACHINE_KEYS = (
     "trainer.accumulate",
     "trainer.checkpoint_every_steps",
     "trainer.log_every_steps",
+    "trainer.vitals_every_steps",
     "trainer.ddp_timeout",
     "trainer.on_nan",
     "trainer.max_nan_skips",

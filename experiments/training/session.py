@@ -23,12 +23,14 @@ from callbacks.pictures import Pictures
 from callbacks.progress import ProgressLine
 from callbacks.rank_watch import RankWatch
 from callbacks.run_record import RunRecord, draw_curves
+from callbacks.vitals import Vitals
 from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
 from callbacks.weight_average import average_weights
 from datamodules.coco import CocoDataModule
 from datamodules.skeleton import Skeleton, load_skeleton
 from experiments.config import ConfigError, OnNan, RunConfig, to_plain
 from experiments.evaluation.protocol import protocol_name
+from experiments.training.accumulation import difference
 from experiments.training.batch_norm import describe_batch_norm
 from experiments.training.batch_plan import BatchPlan, describe, plan_run
 from experiments.training.run_directory import RunDirectory
@@ -83,8 +85,10 @@ class Session:
         self.trainer.fit_loop.epoch_loop.max_steps = self.plan.in_steps(config.trainer.max_steps, config.optimizer)
         self.say(self._opening_line())
         self.module = build_module(config, self.skeleton, self.plan)
-        if line := describe_batch_norm(self.module, self.plan, config):
-            self.say(line)
+        differs = difference(self.module, accumulate=self.plan.accumulate, sync_batchnorm=config.trainer.sync_batchnorm)
+        for line in (describe_batch_norm(self.module, self.plan, config), differs):
+            if line:
+                self.say(line)
         self.callbacks = build_callbacks(config, directory.path, self._identity())
         paper = PAPERS[config.paper]
         model = self.plan.model(config.model, paper, config.optimizer)
@@ -92,7 +96,8 @@ class Session:
         decay = config.trainer.ema_decay
         average = [] if decay is None else [average_weights(decay)]  # first: checkpoints hold it
         trainer: Any = self.trainer  # Lightning declares its callbacks nowhere
-        trainer.callbacks = [*average, *papers_own, *self.callbacks]
+        vitals = [Vitals(every, self.say)] if (every := config.trainer.vitals_every_steps) else []
+        trainer.callbacks = [*average, *papers_own, *self.callbacks, *vitals]
         self.trainer.loggers = self._loggers(is_first)
 
     def fit(self, *, resume: bool) -> None:
@@ -118,6 +123,7 @@ class Session:
         facts = self.callbacks.record.facts(self.trainer, self.module)
         loggers, self.trainer.loggers = self.trainer.loggers, []
         is_evaluated = self._evaluate_the_end(loggers)
+        last = dict(self.callbacks.evaluation.figures)
         best = self.callbacks.checkpoints.best
         best = Path(self.trainer.strategy.broadcast(str(best if best.exists() else self.callbacks.checkpoints.last)))
         if not is_evaluated:
@@ -131,20 +137,23 @@ class Session:
         result_file = self.callbacks.record.write(
             protocol=protocol,
             figures=figures,
+            last={"step": self.trainer.global_step, "figures": last},
             name=self.directory.path.name,
             preset=self.config.preset,
             checkpoint=best.name,
             train={**facts, "best_step": self.callbacks.checkpoints.best_step, "lr_factor": self.plan.lr_factor},
             data_faults=self.data.faults,
         )
-        self._close(loggers, {f"best/{name}": figure for name, figure in figures.items()}, exit_code=0)
+        summary = {f"best/{name}": figure for name, figure in figures.items()}
+        summary |= {f"last/{name}": figure for name, figure in last.items()}
+        self._close(loggers, summary, exit_code=0)
         self._let_go()
         return Outcome(figures, protocol, result_file, self.callbacks.pictures.last_file)
 
     def _evaluate_the_end(self, loggers: list[Logger]) -> bool:
         """Where the schedule ends between two evaluations, its last weights may be the best; True if they are."""
         checkpoints, step = self.callbacks.checkpoints, self.trainer.global_step
-        if checkpoints.evaluated_step == step:
+        if checkpoints.evaluated_step == step and self.callbacks.evaluation.figures:
             return False
         self._evaluate(Path(self.trainer.strategy.broadcast(str(checkpoints.last))))
         figures = self.callbacks.evaluation.figures

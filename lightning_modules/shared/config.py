@@ -61,6 +61,8 @@ class OptimizerConfig:
     """How the rate follows a step of another size. Warm-up, and a schedule in steps, keep their number of samples."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    eps: float = 1e-8
+    """Adam's and AdamW's ε. Gradients far below it do not move their weights, whatever the rate."""
     schedule: Schedule = Schedule.multistep
     unit: ScheduleUnit = ScheduleUnit.epoch
     milestones: List[float] = field(default_factory=list)

@@ -13,8 +13,9 @@ from lightning_modules.shared.config import OptimizerConfig, as_plain
 from lightning_modules.shared.crops import people_of_crops
 from lightning_modules.shared.gaussians import reaches_map
 from lightning_modules.shared.optim import build_optimizer
+from lightning_modules.shared.vital_parts import Part
 from lightning_modules.ssa.config import RefinerConfig
-from lightning_modules.ssa.network import HEATMAP_STRIDE, Refiner
+from lightning_modules.ssa.network import HEATMAP_STRIDE, Refiner, network_parts
 from lightning_modules.ssa.refinement import best_places
 from lightning_modules.ssa.targets import draw_heatmaps
 from losses.heatmap_mse import HeatmapMSE
@@ -45,6 +46,10 @@ class SinglePerson(pl.LightningModule):
         self.skeleton = skeleton
         self.network = Refiner(config, skeleton.num_keypoints)
         self.criterion = HeatmapMSE()
+
+    def named_parts(self) -> dict[str, Part]:
+        """Backbone, its reduction, each encoder layer and the head."""
+        return network_parts(self.network)
 
     def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
         height, width = batch.images.shape[2:]

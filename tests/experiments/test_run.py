@@ -51,6 +51,7 @@ def test_a_run_leaves_everything_behind(run: Any, capfd: pytest.CaptureFixture[s
     assert result["config"] == yaml.safe_load((folder / "config.yaml").read_text())
     assert result["figures"]["AP"] > 0.5
     assert result["figures"]["APL"] is None
+    assert result["last"] == {"step": 9, "figures": result["figures"]}  # the end is the best one
     assert result["versions"]["torch"] == torch.__version__.split("+")[0]
 
     rows = metrics(folder)
