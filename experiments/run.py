@@ -27,6 +27,7 @@ from typing import Any
 
 from experiments.command_line import FAILED, INTERRUPTED, REFUSED, say
 from experiments.config import ConfigError, RunConfig, compose, list_papers, list_presets, to_plain
+from experiments.no_ops import find_no_ops
 from experiments.training.run_directory import (
     RunDirectory,
     is_first_process,
@@ -76,6 +77,8 @@ def _run(config: RunConfig, options: argparse.Namespace, report: dict[str, Any])
             say(line)
         config = dataclasses.replace(config, name=directory.path.name)
         write_config(directory, config)
+        for line in find_no_ops(config):
+            say(line)
     else:
         directory = join_run_directory(config)
     report.update(paper=config.paper, name=directory.path.name, directory=str(directory.path))

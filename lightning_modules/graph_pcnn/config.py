@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 from lightning_modules.shared.config import BackboneConfig
 
@@ -98,3 +98,31 @@ class Config:
     oks_nms_threshold: float = 0.9
     """Of two people of an image with a higher OKS the lower-scored one goes; 1 keeps all."""
     loss_weights: LossWeights = field(default_factory=LossWeights)
+
+    def unread(self) -> Dict[str, str]:
+        """Keys that nothing reads under this configuration -> why."""
+        found: Dict[str, str] = {}
+        if self.refinement is Refinement.none:
+            found |= dict.fromkeys(SECOND_STAGE, "model.refinement=none")
+        if self.refinement in (Refinement.struct_agnostic, Refinement.gpr_va):
+            found["reliable_radius"] = f"model.refinement={self.refinement.name}"
+        if self.decoding is not Decoding.dark:
+            found["dark_kernel"] = f"model.decoding={self.decoding.name}"
+        if self.backbone.name.startswith("hrnet"):
+            found["deconv_channels"] = f"model.backbone.name={self.backbone.name}, which has no deconvolutions"
+        return found
+
+
+# Not num_points: it belongs to the input's size, as sigma does, and is set with it.
+SECOND_STAGE = (
+    "refinement_channels",
+    "head_layers",
+    "proportion",
+    "shuffle",
+    "positive_radius",
+    "reliable_radius",
+    "reliable_heat",
+    "offset_unit",
+    "loss_weights.classification",
+    "loss_weights.regression",
+)

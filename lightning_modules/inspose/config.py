@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import List
+from typing import Dict, List
 
 from lightning_modules.shared.config import BackboneConfig
 
@@ -88,6 +88,20 @@ class Config:
     focal_alpha: float = 0.25
     focal_gamma: float = 2.0
     loss_weights: LossWeights = field(default_factory=LossWeights)
+
+    def unread(self) -> Dict[str, str]:
+        """Keys that nothing reads under this configuration -> why."""
+        found: Dict[str, str] = {}
+        if not self.heatmap:
+            found |= dict.fromkeys(("heatmap_channels", "loss_weights.heatmap"), "model.heatmap=false")
+        if not self.disk_offset:
+            of_disk = ("disk_channels", "disk_keeps_cell", "loss_weights.disk_offset")
+            found |= dict.fromkeys(of_disk, "model.disk_offset=false")
+        if not self.bbox_head:
+            found["loss_weights.box"] = "model.bbox_head=false"
+        if self.nms is Nms.hard:
+            found["min_score"] = "model.nms=hard"
+        return found
 
     def validate(self) -> None:
         """Raise ``ValueError`` with one line that names the key, its value and what is possible."""

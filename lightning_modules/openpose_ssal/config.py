@@ -147,6 +147,22 @@ class Config:
             weights |= {"generated_paf": 1.0, "paf_kl": 1.0}
         return {name: weight / divisor for name, weight in weights.items()}
 
+    def unread(self) -> Dict[str, str]:
+        """Keys that nothing reads under this configuration -> why."""
+        found: Dict[str, str] = {}
+        if self.self_supervision is SelfSupervision.none:
+            found |= dict.fromkeys(("converter_width", "kl_form"), "model.self_supervision=none")
+            if self.divide_by_delta and self.delta is None and self.offset_weight is None:
+                found["gamma"] = "model.self_supervision=none and a total divided by γ + 1"
+        if not self.block_offsets:
+            found["offset_weight"] = "model.block_offsets=false"
+        if self.salm_alpha == 0:
+            found["salm_min_sigma"] = "model.salm_alpha=0"
+        if self.network.stages == 1 or (self.network.stages == 2 and self.pdd_schedule is not PddSchedule.uniform):
+            same = "all schedules are" if self.network.stages == 1 else "linear, quadratic_a and quadratic_b are"
+            found["pdd_schedule"] = f"model.network.stages={self.network.stages} ({same} equal)"
+        return found
+
     @property
     def _teaches_nothing_at_gamma_0(self) -> bool:
         one_way = (SelfSupervision.paf_to_heatmap, SelfSupervision.heatmap_to_paf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 
 @dataclass
@@ -74,6 +74,19 @@ class OptimizerConfig:
     """Linear warm-up from this fraction of the rate."""
     clip_norm: Optional[float] = None
     """L2 norm of all gradients together; null is off."""
+
+    def unread(self) -> Dict[str, str]:
+        """Keys that nothing reads under this configuration -> why."""
+        found: Dict[str, str] = {}
+        if self.schedule is not Schedule.multistep:
+            found |= dict.fromkeys(("milestones", "gamma"), f"optimizer.schedule={self.schedule.name}")
+        if self.name is not OptimizerName.sgd:
+            found["momentum"] = f"optimizer.name={self.name.name}"
+        else:
+            found["eps"] = "optimizer.name=sgd"
+        if self.warmup_steps == 0:
+            found["warmup_factor"] = "optimizer.warmup_steps=0"
+        return found
 
 
 def as_plain(config: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 from lightning_modules.shared.config import BackboneConfig
 
@@ -128,3 +128,15 @@ class Config:
     sigma: float = 2.0
     """Of a keypoint's Gaussian, heatmap cells of 4 pixels."""
     decode: DecodeConfig = field(default_factory=DecodeConfig)
+
+    def unread(self) -> Dict[str, str]:
+        """Keys that nothing reads under this configuration -> why."""
+        found: Dict[str, str] = {}
+        if self.decode.refinement is Refinement.none:
+            found |= dict.fromkeys(("decode.refiner", "decode.agreement"), "model.decode.refinement=none")
+        if self.decode.grouping is Grouping.body_first:
+            found["decode.matching"] = "model.decode.grouping=body_first"
+        if self.decode.association is Association.naive and self.loss_weights.mask == 0:
+            reason = "model.loss_weights.mask=0 with model.decode.association=naive"
+            found |= dict.fromkeys(("supervised_layer", "supervision"), reason)
+        return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Dict
 
 from lightning_modules.shared.config import BackboneConfig
 
@@ -114,3 +115,18 @@ class Config:
     """Of a keypoint's Gaussian, heatmap cells of 4 pixels; 3 at 384×288."""
     loss_weights: LossWeights = field(default_factory=LossWeights)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
+
+    def unread(self) -> Dict[str, str]:
+        """Keys that nothing reads under this configuration -> why."""
+        found: Dict[str, str] = {}
+        if self.architecture is Architecture.three_block:
+            # not backbone.weights: a preset sets it for the rows of a table that do have a backbone
+            keys = ("backbone.name", "backbone.frozen_stages", "width", "feature_shift.first_channels")
+            found |= dict.fromkeys(keys, "model.architecture=three_block")
+        if not self.feature_shift.shifting:
+            offsets = ("offset_start", "offset_lr", "offset_lr_decay")
+            found |= {f"feature_shift.{name}": "model.feature_shift.shifting=false" for name in offsets}
+        if not self.feature_shift.enabled:
+            names = [name for name in vars(self.feature_shift) if name != "enabled"]
+            found |= {f"feature_shift.{name}": "model.feature_shift.enabled=false" for name in names}
+        return found
