@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from callbacks.coco_evaluation import CocoEvaluation
+from callbacks.interruption import keep_out_lightning
 from callbacks.progress import ProgressLine
 from datamodules.coco import CocoDataModule
 from experiments.checkpoint import Trained, checkpoint_file, load_trained, read_checkpoint
@@ -121,6 +122,7 @@ def run_model(trained: Trained, data: CocoDataModule, predictions_file: Path | N
         enable_model_summary=False,
         callbacks=[evaluation, ProgressLine()],
     )
+    keep_out_lightning(trainer)
     trainer.validate(trained.module, datamodule=data, verbose=False)
     return evaluation
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,8 +23,9 @@ from callbacks.rank_watch import RankWatch
 from callbacks.run_record import RunRecord, draw_curves
 from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
 from callbacks.weight_average import average_weights
-from datamodules.coco import CocoDataModule
+from datamodules.coco import CocoDataModule, progress
 from datamodules.skeleton import Skeleton, load_skeleton
+from datamodules.workers import kill_workers, signals_held
 from experiments.config import ConfigError, OnNan, RunConfig, to_plain
 from experiments.evaluation.protocol import protocol_name
 from experiments.training.batch_plan import BatchPlan, describe, plan_batches
@@ -99,6 +99,7 @@ class Session:
     def fit(self, *, resume: bool) -> None:
         """Train, from the newest sound checkpoint if ``resume``."""
         checkpoint = checkpoint_to_resume(self.directory, self.config, self.say) if resume else None
+        self.data.resumes_at = _position(checkpoint) if checkpoint else None
         try:
             self.trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         except ValueError as error:
@@ -165,9 +166,7 @@ class Session:
     def abandon(self) -> None:
         """Close what an interrupted or failed run leaves open."""
         self._let_go()
-        for worker in multiprocessing.active_children():  # one that hangs would be waited for when this process ends
-            worker.kill()
-            worker.join(5.0)
+        kill_workers()
         self._close(self.trainer.loggers, {}, exit_code=1)
 
     def _let_go(self) -> None:
@@ -206,16 +205,22 @@ class Session:
         path = self.directory.path
         loggers: list[Logger] = [MetricsCsv(path / "metrics.csv")]
         if is_first:
-            wandb = open_wandb(
-                self.config.wandb,
-                directory=path,
-                run_id=self.directory.run_id,
-                name=self.config.wandb.name or f"{self.config.paper}/{path.name}",
-                job_type="train",
-                config=to_plain(self.config),
-            )
+            with signals_held():  # W&B's own process must outlive a signal to the whole job
+                wandb = open_wandb(
+                    self.config.wandb,
+                    directory=path,
+                    run_id=self.directory.run_id,
+                    name=self.config.wandb.name or f"{self.config.paper}/{path.name}",
+                    job_type="train",
+                    config=to_plain(self.config),
+                )
             loggers += [wandb] if wandb is not None else []
         return loggers
+
+
+def _position(checkpoint: Path) -> tuple[int, int]:
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return progress(content["loops"]["fit_loop"])
 
 
 def build_module(config: RunConfig, skeleton: Skeleton, plan: BatchPlan) -> pl.LightningModule:
