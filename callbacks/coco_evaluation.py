@@ -28,12 +28,21 @@ class Collector(Protocol):
     def compute(self) -> dict[str, float]: ...
 
 
+class Measure(Collector, Protocol):
+    """Metrics of an evaluation beside COCO's."""
+
+    def reset(self) -> None: ...
+
+    def update(self, predictions: Predictions, batch: PoseBatch) -> None: ...
+
+
 class CocoEvaluation(pl.Callback):
     """Collects the ``Predictions`` that ``validation_step`` returns and logs ``val/AP`` and the other nine figures.
 
     A module of several stages names them in ``stages`` and returns ``Predictions`` by name; the last is its answer.
     All are scored: ``val/AP`` is the answer's, and each stage has ``val/<stage>/AP`` and so on. Where people are given
-    by their ground-truth boxes, ``mean_distance_px`` is one more figure (``datamodules.keypoint_distance``).
+    by their ground-truth boxes, ``mean_distance_px`` is one more metric (``datamodules.keypoint_distance``); a module
+    adds its own by ``measures``, one ``Measure`` by stage.
 
     The datamodule says what is scored: ``val_annotation_file``, ``val_image_ids``, ``skeleton``,
     ``val_people_are_given`` and ``config.on_bad_annotation``; the module's ``suppress``, if it has one, which people of
@@ -62,11 +71,12 @@ class CocoEvaluation(pl.Callback):
         self.num_images = 0
         """Images the last evaluation was over."""
         self._evaluators: dict[str, CocoKeypointEvaluator] = {}
-        self._distances: dict[str, KeypointDistance] = {}
+        self._measures: dict[str, list[Measure]] = {}
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._evaluators:
             data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning declares it nowhere
+            own: dict[str, Measure] = getattr(pl_module, "measures", {})
             for stage in getattr(pl_module, "stages", ("",)):
                 self._evaluators[stage] = CocoKeypointEvaluator(
                     data.val_annotation_file,
@@ -76,13 +86,14 @@ class CocoEvaluation(pl.Callback):
                     backend=self.backend,
                     on_bad=data.config.on_bad_annotation,
                 )
-                if data.val_people_are_given:
-                    self._distances[stage] = KeypointDistance()
+                distance: list[Measure] = [KeypointDistance()] if data.val_people_are_given else []
+                self._measures[stage] = [*distance, *([own[stage]] if stage in own else [])]
         for evaluator in self._evaluators.values():
             evaluator.reset()
             self.num_images = len(evaluator.ground_truth.image_ids)
-        for distance in self._distances.values():
-            distance.reset()
+        for measures in self._measures.values():
+            for measure in measures:
+                measure.reset()
 
     def on_validation_batch_end(
         self,
@@ -96,14 +107,13 @@ class CocoEvaluation(pl.Callback):
         by_stage = {"": outputs} if isinstance(outputs, Predictions) else outputs
         for stage, predictions in by_stage.items():
             self._evaluators[stage].update(predictions)
-            if stage in self._distances:
-                self._distances[stage].update(predictions, batch)
+            for measure in self._measures[stage]:
+                measure.update(predictions, batch)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         by_stage: dict[str, dict[str, float]] = {}
         for stage, evaluator in self._evaluators.items():
-            distance = [self._distances[stage]] if stage in self._distances else []
-            by_stage[stage] = score_together(evaluator, *distance)
+            by_stage[stage] = score_together(evaluator, *self._measures[stage])
             if evaluator.num_dropped:
                 what = "people left out of the figures because a score or a coordinate is not finite"
                 print(f"warning: {what}: {evaluator.num_dropped}", file=sys.stderr, flush=True)

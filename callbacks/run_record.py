@@ -43,8 +43,8 @@ class RunRecord(pl.Callback):
     """Keeps the time, the facts and the random state of a run, also over interruptions.
 
     Every checkpoint carries ``checkpoint["run"]``: paper, configuration, skeleton and samples per optimizer step, as
-    plain data. Resuming with another number of samples per step is refused: on other devices set
-    ``data.batch_size`` or ``trainer.accumulate`` so that it stays. Devices and batch size change between epochs only.
+    plain data. Resuming with another number of samples per step is refused. Devices and the samples that one of them
+    takes at a time change between epochs only.
 
     Args:
         directory: of the files.
@@ -89,7 +89,7 @@ class RunRecord(pl.Callback):
         stored = checkpoint.get("run") or {}
         for key in ("paper", "skeleton", "samples_per_step"):
             if stored.get(key) != self.identity[key]:
-                hint = "; set data.batch_size or trainer.accumulate to keep it" if key == "samples_per_step" else ""
+                hint = "; set trainer.devices or trainer.accumulate to keep it" if key == "samples_per_step" else ""
                 raise ResumeError(f"the checkpoint has {key} {stored.get(key)}, this run {self.identity[key]}{hint}")
         epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
         for key in ("devices", "batch_size"):
@@ -132,8 +132,20 @@ class RunRecord(pl.Callback):
             "peak_device_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
         }
 
-    def write(self, *, protocol: str, figures: dict[str, float], train: dict[str, Any], **more: Any) -> Path:
+    def write(
+        self,
+        *,
+        protocol: str,
+        figures: dict[str, float],
+        train: dict[str, Any],
+        last: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> Path:
         """Write ``result.json`` (a figure that does not exist is null) and return its path.
+
+        Args:
+            figures: of the checkpoint that is reported.
+            last: ``step`` and ``figures`` of the weights at the end of training; None where they are not evaluated.
 
         Raises:
             OSError: it cannot be written.
@@ -141,7 +153,8 @@ class RunRecord(pl.Callback):
         result = {
             "paper": self.identity["paper"],
             "protocol": protocol,
-            "figures": {name: figure if math.isfinite(figure) else None for name, figure in figures.items()},
+            "figures": _finite(figures),
+            "last": None if last is None else {**last, "figures": _finite(last["figures"])},
             **more,
             "train": train,
             "seed": self.identity["config"].get("seed"),
@@ -156,6 +169,10 @@ class RunRecord(pl.Callback):
         draft.write_text(json.dumps(result, indent=2) + "\n")
         os.replace(draft, file)
         return file
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: figure if math.isfinite(figure) else None for name, figure in figures.items()}
 
 
 def random_states() -> list[dict[str, Any]]:
@@ -200,31 +217,51 @@ def hardware() -> dict[str, Any]:
 
 
 def draw_curves(metrics_file: Path, picture: Path) -> Path | None:
-    """Loss terms and AP over optimizer steps; None where nothing was logged."""
+    """Loss terms, AP and the parts' vital signs over optimizer steps; None where nothing was logged."""
     if not metrics_file.exists():
         return None
     curves: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for step, _, metric, value in read_metrics(metrics_file):
-        if metric.startswith("train/") or metric in ("val/AP", "val/AP50", "val/AP75"):
+        if metric.startswith(("train/", "vitals/")) or metric in ("val/AP", "val/AP50", "val/AP75"):
             curves[metric].append((step, value))
     if not curves:
         return None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    vitals = {metric: points for metric, points in curves.items() if metric.startswith("vitals/")}
+    figure = Figure(figsize=(12, 8 if vitals else 4), layout="constrained")
     FigureCanvasAgg(figure)
-    losses, scores = figure.subplots(1, 2, sharex=True)
+    panels = figure.subplots(2 if vitals else 1, 2, sharex=True, squeeze=False)
+    losses, scores = panels[0]
     for metric, points in sorted(curves.items()):
+        if metric in vitals:
+            continue
         axes = losses if metric.startswith("train/") else scores
         factor = 1.0 if axes is losses else 100.0
         steps = [step for step, _ in points]
         axes.plot(steps, [factor * value for _, value in points], label=metric.split("/", 1)[1], marker=".")
     losses.set(title="training loss", xlabel="optimizer step", yscale="log")
     scores.set(title="validation", xlabel="optimizer step", ylim=(0, None))
-    for axes in (losses, scores):
+    if vitals:
+        _draw_vitals(vitals, *panels[1])
+    for axes in panels.flat:
         axes.grid(alpha=0.3)
-        if axes.lines:
+        if any(not line.get_label().startswith("_") for line in axes.lines):
             axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     figure.savefig(picture, dpi=110)
     return picture
+
+
+def _draw_vitals(vitals: dict[str, list[tuple[int, float]]], moves: Any, shares: Any) -> None:
+    """Each part's median |update| over its learning rate, the ten that moved least by name; each term's share."""
+    lines = {metric.split("/")[1]: points for metric, points in vitals.items() if metric.endswith("/update_over_lr")}
+    order = sorted(lines, key=lambda part: lines[part][-1][1])
+    for part in order:
+        style = {"label": part, "marker": "."} if part in order[:10] else {"color": "lightgrey", "zorder": 0}
+        moves.plot(*zip(*lines[part], strict=True), **style)
+    for metric, points in sorted(vitals.items()):
+        if metric.endswith("/grad_share"):
+            shares.plot(*zip(*points, strict=True), label=metric.split("/")[1], marker=".")
+    moves.set(title="median |update| / learning rate, ten parts that move least", xlabel="optimizer step", yscale="log")
+    shares.set(title="share of the gradient at the shared features", xlabel="optimizer step", ylim=(0, 1))

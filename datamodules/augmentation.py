@@ -12,7 +12,7 @@ import albumentations as A
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.config import AugmentationConfig, DataConfig, Resize, Spread, WarpPlace
+from datamodules.config import AugmentationConfig, CropFill, CropShrink, DataConfig, Resize, Spread, View, WarpPlace
 from datamodules.geometry import (
     Matrix,
     compose,
@@ -51,6 +51,7 @@ class Warp(A.DualTransform):
         augmentation: what is drawn; ``color`` is not read here.
         fill: u8 RGB of what lies outside the photograph.
         place: where pixels are resampled; on the ``device``, ``image`` stays the photograph and ``matrix`` says how.
+        averages_areas: as in ``geometry.warp_image``.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Warp(A.DualTransform):
         augmentation: AugmentationConfig,
         fill: tuple[int, int, int],
         place: WarpPlace = WarpPlace.worker,
+        averages_areas: bool = True,
     ) -> None:
         super().__init__(p=1.0)
         self.resize = resize
@@ -70,18 +72,24 @@ class Warp(A.DualTransform):
         self.train_size = train_size
         self.augmentation = augmentation
         self.fill = fill
-        self.resample = warp_image if place is WarpPlace.worker else _left_to_the_device
+        self.place = place
+        self.averages_areas = averages_areas
 
     def __call__(self, *args: Any, force_apply: bool = False, **data: Any) -> dict[str, Any]:
         """As albumentations applies a transform, without its handling of whatever other targets there may be."""
         warp, hw, mirror = self.draw(data)
         applied = {
-            "image": self.resample(data["image"], warp, hw, self.fill),
+            "image": self._resampled(data["image"], warp, hw),
             "matrix": compose(data["matrix"], warp),
             "mirrored": data["mirrored"] != mirror,
             "hw": hw,
         }
         return {**data, **applied}
+
+    def _resampled(self, image: NDArray, warp: Matrix, hw: tuple[int, int]) -> NDArray:
+        if self.place is WarpPlace.device:
+            return image
+        return warp_image(image, warp, hw, self.fill, averages_areas=self.averages_areas)
 
     def set_random_seed(self, seed: int | None) -> None:
         self.seed, self.py_random = seed, random.Random(seed)  # NumPy's is never drawn from, and takes long to seed
@@ -139,10 +147,6 @@ class Warp(A.DualTransform):
         return min(max(self.py_random.gauss(0.0, largest), -2 * largest), 2 * largest)
 
 
-def _left_to_the_device(image: NDArray, matrix: Matrix, hw: tuple[int, int], fill: tuple[int, ...]) -> NDArray:
-    return image
-
-
 class Pipeline(A.Compose):
     """``A.Compose`` of transforms that are always applied: the same draws, without its checks of every sample."""
 
@@ -170,7 +174,7 @@ def build_pipeline(config: DataConfig, *, train: bool) -> Pipeline:
         max_size=config.max_size,
         train_size=(config.train_size[0], config.train_size[-1]) if train else None,
         augmentation=drawn,
-        fill=fill_color(config.mean),
+        fill=fill_of(config),
         place=config.warp,
     )
     return Pipeline([*color_transforms(drawn.color), warp])
@@ -188,6 +192,17 @@ def color_transforms(strength: float) -> list[A.BasicTransform]:
     span = (max(0.0, 1.0 - strength), 1.0 + strength)
     hue = min(0.5, strength / 4)
     return [A.ColorJitter(brightness=span, contrast=span, saturation=span, hue=(-hue, hue), p=1.0)]
+
+
+def fill_of(config: DataConfig) -> tuple[int, int, int]:
+    """The u8 RGB colour of an input beyond its photograph."""
+    is_black = config.view is View.person and config.crop_fill is CropFill.black
+    return (0, 0, 0) if is_black else fill_color(config.mean)
+
+
+def averages_areas(config: DataConfig) -> bool:
+    """Whether inputs smaller than half their size in the photograph are averaged over areas."""
+    return config.view is not View.person or config.crop_shrink is CropShrink.area
 
 
 def fill_color(mean: list[float]) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from datamodules.augmentation import fill_color
+from datamodules.augmentation import fill_of
 from datamodules.collate import Collate
 from datamodules.config import DataConfig, Resize, View, WarpPlace
 from datamodules.contracts import PoseBatch
@@ -170,7 +170,7 @@ class CocoDataModule(pl.LightningDataModule):
 
     def _colors(self, device: torch.device) -> Colors:
         if device not in self._colors_on:
-            values = (self.config.mean, self.config.std, [float(value) for value in fill_color(self.config.mean)])
+            values = (self.config.mean, self.config.std, [float(value) for value in fill_of(self.config)])
             self._colors_on[device] = Colors(*(torch.tensor(value, device=device) for value in values))
         return self._colors_on[device]
 

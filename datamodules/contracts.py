@@ -32,7 +32,8 @@ class Persons(NamedTuple):
     keypoints: Tensor
     """f32 [B, P, K, 2], x and y; zero where ``visibility`` is 0."""
     visibility: Tensor
-    """u8 [B, P, K]: 0 not labelled (or outside the input), 1 labelled but hidden, 2 visible."""
+    """u8 [B, P, K]: 0 not labelled (or outside the input), 1 labelled but hidden, 2 visible. Person crops under
+    ``data.joints_outside=keep`` have labelled keypoints outside the input too; see ``labelled_inside``."""
     boxes: Tensor
     """f32 [B, P, 4], x0 y0 x1 y1, clipped to the input without padding."""
     areas: Tensor
@@ -91,6 +92,13 @@ class Predictions(NamedTuple):
     areas: Tensor | None = None
     """f32 [B, Q], square pixels: a person's size where duplicates are sought by OKS; None takes the boxes', else the
     keypoints' extent."""
+
+
+def labelled_inside(batch: PoseBatch) -> Tensor:
+    """Labelled keypoints of real people that lie inside their input without padding: bool [B, P, K]."""
+    persons, limit = batch.persons, batch.meta.input_hw.flip(-1)[:, None, None]
+    is_inside = ((persons.keypoints >= 0) & (persons.keypoints < limit)).all(-1)
+    return (persons.visibility > 0) & persons.is_real[..., None] & is_inside
 
 
 def last_stage(predictions: Predictions | dict[str, Predictions]) -> Predictions:

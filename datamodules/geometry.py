@@ -116,19 +116,28 @@ def clip_boxes(boxes: NDArray, hw: tuple[int, int] | NDArray[np.float32]) -> NDA
     return boxes.reshape(-1, 2, 2).clip(0, limits).reshape(-1, 4)
 
 
-def warp_image(image: NDArray, matrix: Matrix, hw: tuple[int, int], fill: tuple[int, ...] = (0, 0, 0)) -> NDArray:
+def warp_image(
+    image: NDArray,
+    matrix: Matrix,
+    hw: tuple[int, int],
+    fill: tuple[int, ...] = (0, 0, 0),
+    *,
+    averages_areas: bool = True,
+) -> NDArray:
     """Resample ``image`` u8 [h, w] or [h, w, 3] through ``matrix`` (image -> output) onto ``hw`` pixels, bilinearly.
 
     A map that takes the frame onto the frame (a resize, mirrored or not) is done as a resize: six times faster, and
     without a border blended with ``fill``. The identity returns the same pixels. Under half size, areas are averaged.
+    Without ``averages_areas`` it is plain ``cv2.warpAffine`` of ``image`` at any size.
     """
     height, width = hw
-    frame = _resize_of_frame(matrix, image.shape[:2], hw)
+    frame = _resize_of_frame(matrix, image.shape[:2], hw) if averages_areas else None
     if frame is not None:
         if image.shape[:2] != (height, width):
             image = _resize(image, width, height)
         return cv2.flip(image, 1) if frame == "mirrored" else image
-    image, matrix = _shrunk(image, matrix)
+    if averages_areas:
+        image, matrix = _shrunk(image, matrix)
     # OpenCV's coordinates are pixel indices: half a pixel off on both sides.
     indices = compose(translation(0.5, 0.5), matrix, translation(-0.5, -0.5))
     if image.ndim == 2:
@@ -150,14 +159,14 @@ class Source(NamedTuple):
     """The photograph fills the input to its border, beyond which its pixels go on; else the fill begins there."""
 
 
-def source_of(image: NDArray[np.uint8], matrix: Matrix, hw: tuple[int, int]) -> Source:
+def source_of(image: NDArray[np.uint8], matrix: Matrix, hw: tuple[int, int], *, averages_areas: bool = True) -> Source:
     """The first half of ``warp_image``: all but the bilinear sampling of an input of ``hw`` pixels.
 
-    Under half size areas are averaged here. Of what is left it is the part that the input shows, a view.
+    Under half size areas are averaged here, if at all. Of what is left it is the part that the input shows, a view.
     """
-    kind = _resize_of_frame(matrix, image.shape[:2], hw)
+    kind = _resize_of_frame(matrix, image.shape[:2], hw) if averages_areas else None
     if kind is None:
-        image, matrix = _shrunk(image, matrix)
+        image, matrix = _shrunk(image, matrix) if averages_areas else (image, matrix)
     elif _shrinks_areas(image.shape, hw[1], hw[0]):
         image = _resize(image, hw[1], hw[0])
         matrix = compose(scaling(-1.0, 1.0), translation(hw[1], 0.0)) if kind == "mirrored" else identity()

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.annotations import Annotations
-from datamodules.augmentation import build_pipeline, start
+from datamodules.augmentation import averages_areas, build_pipeline, start
 from datamodules.config import DataConfig, OnBadImage, View, WarpPlace
 from datamodules.device_warp import memory_for, put
 from datamodules.geometry import Matrix, Source, invert, source_of
@@ -187,7 +187,8 @@ class ImageDataset(Dataset[Sample]):
         """What becomes of a pipeline's image in a sample, and whether it is in ``place``."""
         if self.config.warp is WarpPlace.worker:
             return image, False
-        return put(source_of(image, placed.matrix, placed.hw), image, place)
+        source = source_of(image, placed.matrix, placed.hw, averages_areas=averages_areas(self.config))
+        return put(source, image, place)
 
     def _finish(self, drawn: list[Drawn]) -> list[Sample]:
         """People outside the input are left out here, and crowds."""

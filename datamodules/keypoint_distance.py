@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 
-from datamodules.contracts import PoseBatch, Predictions
+from datamodules.contracts import PoseBatch, Predictions, labelled_inside
 
 MEAN_DISTANCE = "mean_distance_px"
 """The figure's name. Names that end in ``_px`` are pixels, all others shares."""
@@ -36,7 +36,7 @@ class KeypointDistance:
         truth = batch.persons.keypoints[:, 0].cpu().double() @ matrix[:, :, :2].mT + matrix[:, None, :, 2]
         error = predictions.keypoints[:, 0, :, :2].cpu().double() - truth
         in_crop = torch.linalg.solve(matrix[:, :, :2], error.mT)
-        labelled = batch.persons.visibility[:, 0].cpu() > 0
+        labelled = labelled_inside(batch)[:, 0].cpu()
         totals = torch.where(labelled, in_crop.norm(dim=1), 0.0).sum(1).tolist()
         counts = labelled.sum(1).tolist()
         for sample_id, total, count in zip(batch.meta.sample_id.tolist(), totals, counts, strict=True):

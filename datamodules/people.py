@@ -17,7 +17,7 @@ class People(NamedTuple):
     keypoints: NDArray[np.float32]
     """[N, K, 2]; zero where ``visibility`` is 0."""
     visibility: NDArray[np.uint8]
-    """[N, K]; in an input 0 too where the keypoint left it."""
+    """[N, K]; in an input 0 too where the keypoint left it, unless ``warp_people`` keeps those."""
     boxes: NDArray[np.float32]
     """[N, 4], x0 y0 x1 y1; in an input the upright box around the mapped box, clipped: without area where the person
     left."""
@@ -39,12 +39,18 @@ class Placed(NamedTuple):
 
 
 def warp_people(
-    people: People, which: NDArray[np.int64], placed: Sequence[Placed], flip_permutation: tuple[int, ...]
+    people: People,
+    which: NDArray[np.int64],
+    placed: Sequence[Placed],
+    flip_permutation: tuple[int, ...],
+    *,
+    keeps_outside: bool = False,
 ) -> People:
     """``people`` of photographs, person n of number ``which[n]``, as they are in the inputs ``placed``.
 
     All of a batch at once: to begin an operation takes longer than to go through the few people of one photograph.
-    ``flip_permutation`` exchanges left and right joints where an input is mirrored. N may be 0.
+    ``flip_permutation`` exchanges left and right joints where an input is mirrored. N may be 0. With ``keeps_outside``
+    keypoints outside their input stay labelled.
     """
     matrices = np.array([each.matrix for each in placed])[which]
     hw = np.array([each.hw for each in placed], dtype=np.float32)[which]
@@ -56,8 +62,8 @@ def warp_people(
         visibility = np.where(is_mirrored[:, None], visibility[:, flip_permutation], visibility)
     # Rounded before it is judged: what is inside must stay inside in f32.
     points = mapped.astype(np.float32)
-    inside = ((points >= 0) & (points < hw[:, None, ::-1])).all(axis=2)
-    visibility = visibility * inside
+    if not keeps_outside:
+        visibility = visibility * ((points >= 0) & (points < hw[:, None, ::-1])).all(axis=2)
     points[visibility == 0] = 0
     return People(
         keypoints=points,

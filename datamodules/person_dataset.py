@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.annotations import Annotations
-from datamodules.augmentation import Frame, Pipeline, Warp, color_transforms, fill_color
-from datamodules.config import AugmentationConfig, DataConfig
+from datamodules.augmentation import Frame, Pipeline, Warp, averages_areas, color_transforms, fill_of
+from datamodules.config import AugmentationConfig, DataConfig, JointsOutside
 from datamodules.detections import Boxes, read_detections
 from datamodules.geometry import Matrix, identity, invert
 from datamodules.image_dataset import Drawn, ImageDataset, Opened, Sample, SampleMeta
@@ -39,7 +39,7 @@ class PersonWarp(Warp):
     """Takes the crop around a box onto a frame of ``hw`` pixels, then augments.
 
     Targets beside ``Warp``'s, which stay as they are: ``person_box`` f32 [4], x0 y0 x1 y1; ``half_body_boxes``
-    f32 [n, 4], n in 0, 1, 2, from which one may be cut out instead.
+    f32 [n, 4], n in 0, 1, 2, the upper one last, from which one may be cut out instead.
     """
 
     def __init__(self, config: DataConfig, augmentation: AugmentationConfig) -> None:
@@ -49,8 +49,9 @@ class PersonWarp(Warp):
             max_size=config.max_size,
             train_size=None,
             augmentation=augmentation,
-            fill=fill_color(config.mean),
+            fill=fill_of(config),
             place=config.warp,
+            averages_areas=averages_areas(config),
         )
         self.hw = (config.crop_size[0], config.crop_size[1])
         self.padding = config.box_padding
@@ -58,7 +59,8 @@ class PersonWarp(Warp):
     def draw(self, data: dict[str, Any]) -> tuple[Matrix, tuple[int, int], bool]:
         box, padding, halves = data["person_box"], self.padding, data["half_body_boxes"]
         if len(halves) and self.py_random.random() < self.augmentation.half_body:
-            box, padding = halves[self.py_random.randrange(len(halves))], _HALF_BODY_PADDING
+            takes_upper = self.py_random.random() < self.augmentation.half_body_upper
+            box, padding = halves[-1 if takes_upper else 0], _HALF_BODY_PADDING
         factor = self.hw[0] / crop_size_of(box, self.hw, padding)[0]
         mirror = self.py_random.random() < self.augmentation.flip
         x0, y0, x1, y1 = box.tolist()
@@ -73,7 +75,8 @@ class PersonDataset(ImageDataset):
     whose samples have the detected box, its score in ``meta.detection_score``, and no keypoints. Where there is nobody
     to evaluate, the one sample is a black crop whose person is not real. ``meta.sample_id`` counts people.
 
-    Nothing is ignored: which joints are labelled says what is learnt of a crop.
+    Nothing is ignored: which joints are labelled says what is learnt of a crop. Under ``JointsOutside.keep`` those
+    outside the crop stay labelled, and the targets of a paper decide which of them it learns.
 
     Raises:
         ValueError: nobody to train on; see ``read_detections`` for the detector's file.
@@ -125,7 +128,13 @@ class PersonDataset(ImageDataset):
     def _finish(self, drawn: list[Drawn]) -> list[Sample]:
         which = np.flatnonzero([not each.is_blank for each in drawn])
         indices = np.array([drawn[position].sample for position in which.tolist()], dtype=np.int64)
-        persons = warp_people(self._truth(indices), which, [each.placed for each in drawn], self.flip_permutation)
+        persons = warp_people(
+            self._truth(indices),
+            which,
+            [each.placed for each in drawn],
+            self.flip_permutation,
+            keeps_outside=self.config.joints_outside is JointsOutside.keep,
+        )
         ends = np.searchsorted(which, np.arange(len(drawn)), side="right").tolist()
         return [
             self._crop(each, persons.select(slice(end - (not each.is_blank), end)))

@@ -18,7 +18,7 @@ from experiments.command_line import answer, positive
 from experiments.config import ConfigError
 from lightning_modules.papers import PAPERS, load
 
-ONLY_OF = {"naive": "ssa", "fsm": "ssn"}
+ONLY_OF = {"naive": "ssa", "fsm": "ssn", "compare": "ssn"}
 """Options that one paper has."""
 
 
@@ -35,6 +35,7 @@ def _analyze(options: argparse.Namespace) -> int:
     for name, paper in ONLY_OF.items():
         if getattr(options, name) is not None and options.paper != paper:
             raise ConfigError(f"--{name} is of {paper}, not of {options.paper}")
+    options.compare = options.compare or []
     options.fsm = 3 if options.fsm is None else options.fsm
     from experiments.quiet import quieten
 
@@ -53,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--naive", metavar="PATH", help="ssa: a run without supervision, to stand beside it")
     parser.add_argument("--fsm", type=positive, help="ssn: the module to look into (default 3, as in the paper)")
+    parser.add_argument(
+        "--compare", action="append", metavar="PATH", help="ssn: a run to stand beside it in Fig. 6; may be given again"
+    )
     parser.add_argument("--images", type=positive, default=4, help="photographs shown (default 4)")
     parser.add_argument("--out", metavar="FOLDER", help="where to write; default: analysis/ in the run's folder")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the run's configuration: other data")

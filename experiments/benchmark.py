@@ -37,6 +37,7 @@ BENCHMARKS = (
     "evaluation",
     "end_to_end",
     "training_step",
+    "vitals",
     "predict_video",
 )
 REFUSED = 2

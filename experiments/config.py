@@ -32,6 +32,9 @@ __all__ = [
     "to_plain",
 ]
 
+_CROPS_BEFORE_THEIR_KEYS = {"crop_fill": "mean", "crop_shrink": "area", "joints_outside": "drop"}
+"""Keys of ``data`` that top-down runs of earlier versions did not record, with what those runs did."""
+
 CONFIGS = Path(__file__).with_name("configs")
 
 
@@ -111,6 +114,8 @@ def restore(values: Any, source: str, overrides: Sequence[str] = ()) -> RunConfi
     """
     if not isinstance(values, dict) or values.get("paper") not in PAPERS:
         raise ConfigError(f"{source}: not the configuration of a run")
+    if isinstance(data := values.get("data"), dict) and data.get("view") == "person":
+        values = {**values, "data": {**_CROPS_BEFORE_THEIR_KEYS, **data}}
     schema = OmegaConf.structured(RunConfig())
     schema.model = OmegaConf.structured(load(PAPERS[values["paper"]].config))
     merge(schema, values, source)
@@ -197,6 +202,7 @@ def _check(config: RunConfig) -> None:
         ("trainer.max_epochs", trainer.max_epochs >= 1, "must be at least 1"),
         ("trainer.max_steps", trainer.max_steps >= 1 or trainer.max_steps == -1, "must be positive, or -1"),
         ("trainer.accumulate", positive(trainer.accumulate), "must be at least 1, or null"),
+        ("trainer.vitals_every_steps", positive(trainer.vitals_every_steps), "must be at least 1, or null"),
         ("trainer.val_every_steps", positive(trainer.val_every_steps), "must be at least 1, or null"),
         ("trainer.checkpoint_every_steps", positive(trainer.checkpoint_every_steps), "must be at least 1, or null"),
         ("trainer.limit_train_batches", positive(trainer.limit_train_batches), "must be at least 1, or null"),

@@ -123,13 +123,17 @@ class Errors:
         self.found, self.people = 0, 0
 
     def update(self, batch: PoseBatch, predictions: Predictions) -> None:
-        """Match each labelled person of the batch with the decoded person of the highest OKS."""
+        """Match each labelled person of the batch with the decoded person of the highest OKS.
+
+        Keypoints outside the input do not count.
+        """
         import torch
 
+        from datamodules.contracts import labelled_inside
         from lightning_modules.shared.oks import object_keypoint_similarity
 
         persons, matrix = batch.persons, batch.meta.to_original
-        labelled = (persons.visibility > 0) & persons.is_real.unsqueeze(-1)
+        labelled = labelled_inside(batch)
         truth = torch.einsum("bij,bpkj->bpki", matrix[..., :2], persons.keypoints) + matrix[:, None, None, :, 2]
         areas = persons.areas * torch.linalg.det(matrix[..., :2]).abs().unsqueeze(-1)
         self.people += int(labelled.any(dim=-1).sum())

@@ -24,7 +24,7 @@ from experiments.command_line import answer
 from experiments.config import ConfigError, compose, flatten, list_presets, to_plain
 from experiments.merging import did_you_mean, read_yaml
 from experiments.reports.collect import MixedProtocols, ReportTable, collect
-from experiments.reports.store import Result, read_results
+from experiments.reports.store import WEIGHTS, Result, read_results
 from experiments.tables.loader import find_table, list_tables, load_tables
 from experiments.tables.table import Table
 
@@ -49,7 +49,7 @@ def _report(options: argparse.Namespace) -> int:
         tables = list(load_tables(options.paper).values())
     keep = _filter(options)
     _check_choices(options)
-    reports = [collect(table, Path(options.runs), keep) for table in tables]
+    reports = [collect(table, Path(options.runs), keep, options.weights) for table in tables]
     text = render(reports, options.format)
     if options.out is not None:
         Path(options.out).write_text(text)
@@ -202,6 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", default=RUNS, metavar="FOLDER", help="the results store (default: runs)")
     parser.add_argument("--format", choices=FORMATS, default="terminal")
     parser.add_argument("--out", metavar="FILE", help="write there instead of showing it")
+    parser.add_argument("--weights", choices=WEIGHTS, default="best", help="of each run (default: best)")
     parser.add_argument("--protocol", help="only runs evaluated under this protocol")
     parser.add_argument("--preset", help='only runs of this preset; "recipe" is none')
     parser.add_argument("--wandb", action="store_true", help="log them to W&B too (offline without a login)")

@@ -213,9 +213,26 @@ def _list(options: argparse.Namespace, report: dict[str, Any]) -> int:
 def _print_config(config: RunConfig, options: argparse.Namespace, report: dict[str, Any]) -> int:
     import yaml
 
+    from experiments.training.batch_plan import describe, devices_per_node, plan_run
+
+    per_node = devices_per_node(config.trainer)
+    plan = plan_run(config, (per_node or 1) * config.trainer.num_nodes)
+    optimizer = plan.optimizer(config.optimizer)
+    steps = plan.in_steps(config.trainer.max_steps, config.optimizer)
     report["config"] = to_plain(config)
+    report["step"] = {
+        "samples": plan.samples_per_step,
+        "devices": plan.devices,
+        "batch_size": plan.batch_size,
+        "accumulate": plan.accumulate,
+        "lr": optimizer.lr,
+        "warmup_steps": optimizer.warmup_steps,
+        "max_steps": steps,
+    }
     if not options.json:
-        print(yaml.safe_dump(report["config"], sort_keys=False), end="")
+        unknown = f"; trainer.devices={config.trainer.devices} counted as 1" if per_node is None else ""
+        first = f"# {describe(plan, config.optimizer)}{unknown}"
+        print(f"{first}\n{yaml.safe_dump(report['config'], sort_keys=False)}", end="")
     return 0
 
 

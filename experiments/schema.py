@@ -52,7 +52,8 @@ class TrainerConfig:
     """Optimizer steps after which training ends, if that is sooner than ``max_epochs``; -1 is no limit. Where the
     schedule counts steps too, they are steps of ``optimizer.reference_batch`` samples: of more, there are fewer."""
     accumulate: Optional[int] = None
-    """Batches per optimizer step; null reaches ``optimizer.reference_batch`` as nearly as the devices allow."""
+    """Batches of ``data.batch_size`` per device and optimizer step, whatever that makes of the recipe's batch; null
+    makes steps of ``optimizer.reference_batch`` samples on any number of devices."""
     val_every_epochs: int = 1
     """The end of the training is evaluated besides."""
     val_every_steps: Optional[int] = None
@@ -62,12 +63,16 @@ class TrainerConfig:
     limit_train_batches: Optional[int] = None
     """Batches per epoch and device; null is all."""
     log_every_steps: int = 50
+    vitals_every_steps: Optional[int] = 100
+    """Measure gradients, weights and updates of every part of the network after so many optimizer steps, and each loss
+    term's share of the gradient ten times as rarely; null is never. See ``callbacks.vitals``."""
     deterministic: bool = False
     """Only deterministic algorithms; an operation that has none raises."""
     channels_last: bool = False
     compile: bool = False
     """``torch.compile`` the network."""
     sync_batchnorm: bool = False
+    """Batch normalisation over the samples of all devices (GPUs only) instead of each device's own."""
     ema_decay: Optional[float] = None
     """Evaluate, and keep in checkpoints, an exponential moving average of the weights; null is the weights themselves.
     """
@@ -140,6 +145,7 @@ MACHINE_KEYS = (
     "trainer.accumulate",
     "trainer.checkpoint_every_steps",
     "trainer.log_every_steps",
+    "trainer.vitals_every_steps",
     "trainer.ddp_timeout",
     "trainer.on_nan",
     "trainer.max_nan_skips",

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from callbacks.pictures import draw_truth, enlarge, write_jpeg
 from datamodules.contact_sheet import contact_sheet
-from datamodules.contracts import PoseBatch
+from datamodules.contracts import PoseBatch, labelled_inside
 from datamodules.drawing import draw_people
 from experiments.analyses.samples import output_folder, shown_samples
 from experiments.checkpoint import load_trained
@@ -49,7 +49,7 @@ def main(options: argparse.Namespace) -> Path:
         raise ConfigError(f"{options.run}: model.refinement is none, so there is nothing to refine")
 
     def is_shown(batch: PoseBatch) -> bool:
-        return 2 * int((batch.persons.visibility > 0).sum()) > skeleton.num_keypoints
+        return 2 * int(labelled_inside(batch).sum()) > skeleton.num_keypoints
 
     cells: list[np.ndarray] = []
     captions: list[str] = []

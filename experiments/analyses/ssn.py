@@ -1,11 +1,12 @@
 """What feature shifting modules learn: offsets, contributions to keypoints, convolution windows (Figs. 5 to 7).
 
-    python -m experiments.analyze --paper ssn --run runs/ssn/NAME
+    python -m experiments.analyze --paper ssn --run runs/ssn/NAME [--compare runs/ssn/OTHER ...]
 
 Written to analysis/ in the run's folder, or to --out, a folder:
 offsets.png            the learned offsets of every module (Fig. 5a)
 keypoint_offsets.png   of one module (--fsm, 3 in the paper), the offsets that contribute to each keypoint (Fig. 5c)
-contributions.png      how many of its channels contribute to each keypoint (Fig. 6)
+contributions.png      how many of its channels contribute to each keypoint (Fig. 6), by their gradients and by gradient
+                       × activation; runs given by --compare (rows of Table 1: "w/o CA", "w/o shifting") stand beside
 non_local_maps.png     two of its non-local maps over --images crops; of two points each the effective receptive field
                        (brighter is stronger) and the convolution window (redder is heavier) (Fig. 7)
 analysis.json          the numbers behind the pictures
@@ -15,16 +16,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.contracts import PoseBatch
-from datamodules.skeleton import Skeleton
-from experiments.analyses.samples import Shown, output_folder, shown_samples
 from experiments.analyses.ssn_charts import (
     THRESHOLD,
     MapView,
@@ -35,7 +34,7 @@ from experiments.analyses.ssn_charts import (
     draw_maps,
     draw_offsets,
 )
-from experiments.checkpoint import Trained, load_trained
+from experiments.analyses.ssn_study import CROPS_AT_ONCE, STUDIED_CROPS, Study, prepare
 from experiments.config import ConfigError
 from lightning_modules.ssn.analysis import (
     clearest_channel,
@@ -45,39 +44,8 @@ from lightning_modules.ssn.analysis import (
     window,
 )
 from lightning_modules.ssn.feature_shift import FeatureShiftModule
-from lightning_modules.ssn.network import feature_shift_modules
 
-STUDIED_CROPS = 32
-"""Crops that scores are averaged over and channels chosen by; the paper does not say how many it takes."""
-CROPS_AT_ONCE = 8
-PAIRS = (("left_knee", "left_elbow"), ("left_shoulder", "right_shoulder"))
-"""The points of Fig. 7, one pair a non-local map."""
 FIGURE_7 = "non-local maps; above, effective receptive fields of two points; below, their windows (redder is heavier)"
-
-
-class Study(NamedTuple):
-    """What is looked into."""
-
-    trained: Trained
-    modules: list[FeatureShiftModule]
-    fsm: int
-    """Number of the module of Figs. 5c, 6 and 7."""
-    pairs: tuple[tuple[str, str], ...]
-    shown: list[Shown]
-    out: Path
-
-    @property
-    def module(self) -> FeatureShiftModule:
-        return self.modules[self.fsm - 1]
-
-    @property
-    def network(self) -> torch.nn.Module:
-        return self.trained.module.get_submodule("network")
-
-    @property
-    def crops(self) -> Tensor:
-        """f32 [N, 3, H, W], normalised."""
-        return torch.cat([sample.batch.images for sample in self.shown])
 
 
 def main(options: argparse.Namespace) -> Path:
@@ -86,46 +54,17 @@ def main(options: argparse.Namespace) -> Path:
     Raises:
         ConfigError: no run of this paper, one without inserted modules, no such module, or nobody to show.
     """
-    study = prepare(options)
+    study = prepare(options, options.run)
+    compared = [prepare(options, run) for run in options.compare]
     content = {
         "checkpoint": str(study.trained.file),
         "joints": list(study.trained.skeleton.joints),
         "modules": study_offsets(study),
-        "contributions": {"fsm": study.fsm, **study_contributions(study)},
+        "contributions": {"fsm": study.fsm, **study_contributions(study, compared)},
         "non_local_maps": {"fsm": study.fsm, "points": study_maps(study, options.images)},
     }
     (study.out / "analysis.json").write_text(json.dumps(content) + "\n")
     return study.out
-
-
-def prepare(options: argparse.Namespace) -> Study:
-    trained = load_trained(Path(options.run), options.overrides, paper="ssn")
-    modules = feature_shift_modules(trained.module)
-    if not modules:
-        raise ConfigError(f"{trained.file}: model.feature_shift.enabled is false, so there is nothing to look into")
-    if not modules[0].is_inserted:
-        step = trained.config.model.feature_shift.insert_step
-        key = f"model.feature_shift.insert_step={step}"
-        raise ConfigError(f"{trained.file}: saved before its feature shifting modules joined ({key})")
-    if not 1 <= options.fsm <= len(modules):
-        raise ConfigError(f"--fsm {options.fsm}: this network has modules 1 to {len(modules)}")
-    pairs = point_pairs(trained.skeleton)
-    sought = sorted({joint for pair in pairs for joint in pair})
-    wanted = [trained.skeleton.joints.index(joint) for joint in sought]
-
-    def is_shown(batch: PoseBatch) -> bool:
-        return bool((batch.persons.visibility[0, 0, wanted] > 0).all())
-
-    shown = shown_samples(
-        trained, max(STUDIED_CROPS, options.images), is_shown, f"a person with {', '.join(sought)} labelled"
-    )
-    return Study(trained, modules, options.fsm, pairs, shown, output_folder(options, trained))
-
-
-def point_pairs(skeleton: Skeleton) -> tuple[tuple[str, str], ...]:
-    """The paper's pairs of joints where the skeleton has them, else the ends of its first two limbs."""
-    has_all = all(joint in skeleton.joints for pair in PAIRS for joint in pair)
-    return PAIRS if has_all else skeleton.limbs[:2]
 
 
 def study_offsets(study: Study) -> list[dict[str, Any]]:
@@ -160,20 +99,37 @@ def learned_offsets(module: FeatureShiftModule) -> Tensor | None:
     return next((parameter.detach() for parameter in module.shift.parameters()), None)
 
 
-def study_contributions(study: Study) -> dict[str, Any]:
+def study_contributions(study: Study, compared: Sequence[Study]) -> dict[str, Any]:
     """Figs. 5c and 6: ``keypoint_offsets.png`` (where maps are shifted), ``contributions.png``, scores and counts."""
     joints = study.trained.skeleton.joints
-    crops = study.crops[:STUDIED_CROPS]
-    scores = keypoint_scores(study.network, study.module, crops.split(CROPS_AT_ONCE))
-    table = {kind: _rounded(values) for kind, values in scores._asdict().items() if values is not None}
-    counts = {kind: (values > THRESHOLD).sum(axis=1).tolist() for kind, values in table.items()}
-    title = f"FSM{study.fsm}, scores over {len(crops)} crops"
+    for other in compared:
+        if other.trained.skeleton.joints != joints:
+            raise ConfigError(
+                f"{other.trained.file}: other keypoints than {study.trained.file}; compare runs of one set"
+            )
+    records = [contributions(each) for each in (study, *compared)]
+    counts = {record["run"]: record["counts"] for record in records}
+    crops = records[0]["crops"]
+    title = f"FSM{study.fsm}, scores over {crops} crops"
     draw_contributions(study.out / "contributions.png", counts, joints, title)
     offsets = learned_offsets(study.module)
     if offsets is not None:
-        draw_keypoint_offsets(study.out / "keypoint_offsets.png", offsets.numpy(), table["shifted"], joints, title)
-    listed = {kind: values.tolist() for kind, values in table.items()}
-    return {"crops": len(crops), "threshold": THRESHOLD, "counts": counts, "scores": listed}
+        scores = np.array(records[0]["scores"]["shifted"])
+        draw_keypoint_offsets(study.out / "keypoint_offsets.png", offsets.numpy(), scores, joints, title)
+    return {"threshold": THRESHOLD, **records[0], "compared": records[1:]}
+
+
+def contributions(study: Study) -> dict[str, Any]:
+    """Scores of the module's channels, and how many lie above ``THRESHOLD`` for each keypoint."""
+    crops = study.crops[:STUDIED_CROPS]
+    scores = keypoint_scores(study.network, study.module, crops.split(CROPS_AT_ONCE))
+    table = {kind: _rounded(values) for kind, values in scores._asdict().items() if values is not None}
+    return {
+        "run": str(study.trained.file),
+        "crops": len(crops),
+        "counts": {kind: (values > THRESHOLD).sum(axis=1).tolist() for kind, values in table.items()},
+        "scores": {kind: values.tolist() for kind, values in table.items()},
+    }
 
 
 def study_maps(study: Study, images: int) -> list[dict[str, Any]]:

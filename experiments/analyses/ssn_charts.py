@@ -81,29 +81,55 @@ def draw_keypoint_offsets(
         figure.suptitle(f"{title}: offsets with scores above {THRESHOLD}; they look the other way, to −Δ", fontsize=11)
 
 
-def draw_contributions(file: Path, counts: Mapping[str, Sequence[int]], joints: Sequence[str], title: str) -> None:
-    """Fig. 6: how many channels contribute to each keypoint, those of the attention in a chart of their own.
+_SUM = ("non-local channels", "input channels")
+CHARTS = (
+    ("gradient", dict(zip(("non_local", "inputs"), _SUM, strict=True)), (_RED, _GREY)),
+    (
+        "gradient × activation",
+        {"non_local_parts": "non-local channels", "input_parts": "input channels"},
+        (_RED, _GREY),
+    ),
+    ("gradient", {"attention": "attention channels"}, (_BLUE,)),
+)
+"""Of Fig. 6: how contributions are measured, kinds of counts and their names, colours."""
 
-    ``counts``: ``non_local``, ``inputs`` and, where there is one, ``attention`` -> M counts.
+
+def draw_contributions(
+    file: Path, runs: Mapping[str, Mapping[str, Sequence[int]]], joints: Sequence[str], title: str
+) -> None:
+    """Fig. 6: how many channels contribute to each keypoint, a column a run, those of the attention in their own chart.
+
+    ``runs``: a run's name -> kinds of ``CHARTS``, those it has -> M counts.
     """
-    names = {"non_local": "non-local channels", "inputs": "input channels", "attention": "attention channels"}
-    charts = [[kind for kind in chart if kind in counts] for chart in (("non_local", "inputs"), ("attention",))]
-    charts = [chart for chart in charts if chart]
-    with _saved(file, (9.6, 2.7 * len(charts) + 0.9)) as figure:
-        axes = figure.subplots(len(charts), 1, squeeze=False, sharex=True)[:, 0]
-        places = np.arange(len(joints))
-        for axis, chart, colors in zip(axes, charts, ((_RED, _GREY), (_BLUE,)), strict=False):
-            width = 0.8 / len(chart)
-            for index, kind in enumerate(chart):
-                shift = (index - (len(chart) - 1) / 2) * width
-                bars = axis.bar(places + shift, counts[kind], width, color=colors[index], label=names[kind])
-                axis.bar_label(bars, fontsize=7, padding=1)
-            axis.set_ylabel("channels")
-            axis.margins(x=0.01, y=0.1)
-            axis.spines[["top", "right"]].set_visible(False)
-            axis.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
-        axes[-1].set_xticks(places, [_words(joint) for joint in joints], rotation=40, ha="right", fontsize=9)
+    charts = [chart for chart in CHARTS if any(kind in counts for counts in runs.values() for kind in chart[1])]
+    with _saved(file, (9.6 * len(runs), 2.7 * len(charts) + 0.9)) as figure:
+        axes = figure.subplots(len(charts), len(runs), squeeze=False, sharex=True, sharey="row")
+        for column, (run, counts) in enumerate(runs.items()):
+            if len(runs) > 1:
+                axes[0, column].set_title(run, fontsize=9)
+            for axis, (measure, names, colors) in zip(axes[:, column], charts, strict=True):
+                shown = {names[kind]: counts[kind] for kind in names if kind in counts}
+                _bars(axis, shown, colors, f"channels, by {measure}")
+            axes[-1, column].set_xticks(
+                range(len(joints)), [_words(joint) for joint in joints], rotation=40, ha="right", fontsize=9
+            )
         figure.suptitle(f"{title}: channels with scores above {THRESHOLD}", fontsize=11)
+
+
+def _bars(axis: Any, groups: Mapping[str, Sequence[int]], colors: Sequence[str], label: str) -> None:
+    """Grouped bars of a chart; where there is no group, the chart says so."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_ylabel(label, fontsize=9)
+    axis.margins(x=0.01, y=0.1)
+    if not groups:
+        axis.text(0.5, 0.5, "none in this run", transform=axis.transAxes, ha="center")
+        return
+    width = 0.8 / len(groups)
+    for index, (name, counts) in enumerate(groups.items()):
+        places = np.arange(len(counts)) + (index - (len(groups) - 1) / 2) * width
+        bars = axis.bar(places, counts, width, color=colors[index], label=name)
+        axis.bar_label(bars, fontsize=7, padding=1)
+    axis.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
 
 def draw_maps(file: Path, crops: Sequence[tuple[np.ndarray, Sequence[MapView]]], title: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-LABELS = {"mean_distance_px": "mean distance (px)"}
+LABELS = {"mean_distance_px": "mean distance (px)", "reliable_share": "reliable points (%)"}
 
 
 def print_report(report: dict[str, Any], console: Console | None = None) -> None:

@@ -37,6 +37,8 @@ class ReportRow(NamedTuple):
     results: tuple[Result, ...]
     """One per seed."""
     unfinished: tuple[Unfinished, ...]
+    others: dict[str, Figure]
+    """As ``ours``, of the weights that the table does not show."""
 
 
 class ReportTable(NamedTuple):
@@ -47,6 +49,8 @@ class ReportTable(NamedTuple):
     preset: str | None
     changes: dict[str, Any]
     """Key -> value in which all runs depart from their rows."""
+    weights: str
+    """Of each run, ``best`` or ``last``."""
 
     @property
     def protocols(self) -> list[str]:
@@ -54,18 +58,21 @@ class ReportTable(NamedTuple):
         return [name for name, _ in Counter(r.protocol for row in self.rows for r in row.results).most_common()]
 
 
-def collect(table: Table, root: Path, keep: Callable[[Result], bool] = lambda result: True) -> ReportTable:
+def collect(
+    table: Table, root: Path, keep: Callable[[Result], bool] = lambda result: True, weights: str = "best"
+) -> ReportTable:
     """The table with our finished runs under ``root``.
 
     A run is a row's if ``experiments.ablate`` ran it for that row, or if it has exactly the settings of the row.
 
     Args:
         keep: which runs to look at.
+        weights: of each run, ``best`` or ``last``.
 
     Raises:
         MixedProtocols: runs of different protocols, presets or other settings would meet in one column.
     """
-    results = [result for result in read_results(root, table.paper) if keep(result)]
+    results = [result for result in read_results(root, table.paper, weights) if keep(result)]
     begun = read_unfinished(root, table.paper)
     settings = _Settings(table)
     chosen: dict[str, tuple[Result, ...]] = {}
@@ -84,9 +91,11 @@ def collect(table: Table, root: Path, keep: Callable[[Result], bool] = lambda re
         by_seed = {result.seed: result for result in chosen.get(row.name, ())}  # the newest of a seed
         ones = tuple(by_seed[seed] for seed in sorted(by_seed))
         group = f"{table.paper}/{table.slug}/{row.slug}"
-        rows.append(ReportRow(row, _figures(ones, names), ones, tuple(u for u in begun if u.group == group)))
+        others = tuple(result._replace(figures=result.other_figures) for result in ones)
+        unfinished = tuple(run for run in begun if run.group == group)
+        rows.append(ReportRow(row, _figures(ones, names), ones, unfinished, _figures(others, names)))
     preset = next((result.preset for row in rows for result in row.results), None)
-    return ReportTable(table, tuple(rows), names, preset, changes)
+    return ReportTable(table, tuple(rows), names, preset, changes, weights)
 
 
 class _Settings:

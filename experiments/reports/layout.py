@@ -54,7 +54,9 @@ def lay_out(report: ReportTable) -> Layout:
     return Layout(
         title=f"{table.paper} {table.label}: {table.title}",
         published_head=f"published · {table.protocol}",
-        ours_head=f"ours · {protocols[0]}" if protocols else "ours · no finished run",
+        ours_head=f"ours · {protocols[0]}{'' if report.weights == 'best' else ' · last weights'}"
+        if protocols
+        else "ours · no finished run",
         published=tuple(_head(column) for column in table.columns),
         ours=report.figures,
         rows=tuple(rows),
@@ -143,6 +145,21 @@ def _warnings(report: ReportTable) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _other_weights(report: ReportTable) -> list[str]:
+    """The metrics of the weights that the table does not show, one note."""
+    other = "last" if report.weights == "best" else "best"
+    found = [
+        f"{item.row.name} " + ", ".join(f"{name} {_number(figure)}" for name, figure in metrics.items())
+        for item in report.rows
+        if (metrics := {name: item.others[name] for name in item.others if name != "params_M"})
+    ]
+    return [f"ours, {report.weights} weights; with the {other} weights: {'; '.join(found)}"] if found else []
+
+
+def _number(figure: Figure) -> str:
+    return f"{figure.mean:.1f}" if figure.std is None else f"{figure.mean:.1f} ± {figure.std:.1f}"
+
+
 def _notes(report: ReportTable, marks: dict[str, str]) -> tuple[str, ...]:
     table = report.table
     notes = [f"published, {table.protocol}: {table.protocols[table.protocol].text}"]
@@ -153,6 +170,7 @@ def _notes(report: ReportTable, marks: dict[str, str]) -> tuple[str, ...]:
     if report.protocols:
         notes.append(f"ours: {report.protocols[0]}, {report.preset or 'recipe'}, mean ± sample deviation over seeds")
         notes += [f"* ours: {name}" for name in report.protocols[1:]]
+        notes += _other_weights(report)
     if report.changes:
         notes.append("ours depart from their rows in " + ", ".join(f"{k}={v}" for k, v in report.changes.items()))
     if report.protocols and "params_M" in report.figures:

@@ -21,7 +21,9 @@ class Result(NamedTuple):
     group: str | None
     """``paper/table/row`` where ``experiments.ablate`` ran it."""
     figures: dict[str, float | None]
-    """In [0, 1]; None where there is no such figure."""
+    """Of the weights that are shown, in [0, 1]; None where there is no such figure."""
+    other_figures: dict[str, float | None]
+    """Of the other weights: the last where the best are shown, and the best where the last are."""
     parameters: int | None
     """Of the network as it is trained."""
     settings: dict[str, Any]
@@ -39,8 +41,16 @@ class Unfinished(NamedTuple):
     state: str
 
 
-def read_results(root: Path, paper: str) -> list[Result]:
-    """The finished runs of a paper, anywhere under ``root``, oldest first; files that are no results are left out."""
+WEIGHTS = ("best", "last")
+"""Which weights of a run a table shows: its best evaluation's, or those at the end of training."""
+
+
+def read_results(root: Path, paper: str, weights: str = "best") -> list[Result]:
+    """The finished runs of a paper, anywhere under ``root``, oldest first; files that are no results are left out.
+
+    Args:
+        weights: one of ``WEIGHTS``; a result without the last weights' figures has none to show.
+    """
     found = []
     for file in root.rglob("result.json"):
         try:
@@ -48,6 +58,8 @@ def read_results(root: Path, paper: str) -> list[Result]:
             config = content["config"]
             if content["paper"] != paper:
                 continue
+            last = dict((content.get("last") or {}).get("figures", {}))
+            best = dict(content["figures"])
             result = Result(
                 directory=file.parent,
                 paper=paper,
@@ -55,7 +67,8 @@ def read_results(root: Path, paper: str) -> list[Result]:
                 preset=config.get("preset"),
                 seed=config["seed"],
                 group=(config.get("wandb") or {}).get("group"),
-                figures=dict(content["figures"]),
+                figures=best if weights == "best" else last,
+                other_figures=last if weights == "best" else best,
                 parameters=(content.get("train") or {}).get("parameters"),
                 settings=scientific(config),
                 written=file.stat().st_mtime,

@@ -53,7 +53,9 @@ def log_reports(reports: list[ReportTable], *, directory: Path, project: str, en
 
 def run_id(report: ReportTable) -> str:
     """The same for the same table, preset and protocol."""
-    under = f"{report.preset} {report.protocols[:1]} {report.changes}"
+    under = (
+        f"{report.preset} {report.protocols[:1]} {report.changes}{'' if report.weights == 'best' else report.weights}"
+    )
     return f"report-{report.table.paper}-{report.table.slug}-{hashlib.sha256(under.encode()).hexdigest()[:6]}"
 
 

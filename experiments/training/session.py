@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from callbacks.pictures import Pictures
 from callbacks.progress import ProgressLine
 from callbacks.rank_watch import RankWatch
 from callbacks.run_record import RunRecord, draw_curves
+from callbacks.vitals import Vitals
 from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
 from callbacks.weight_average import average_weights
 from datamodules.coco import CocoDataModule, progress
@@ -28,7 +30,9 @@ from datamodules.skeleton import Skeleton, load_skeleton
 from datamodules.workers import kill_workers, signals_held
 from experiments.config import ConfigError, OnNan, RunConfig, to_plain
 from experiments.evaluation.protocol import protocol_name
-from experiments.training.batch_plan import BatchPlan, describe, plan_batches
+from experiments.training.accumulation import difference
+from experiments.training.batch_norm import describe_batch_norm
+from experiments.training.batch_plan import BatchPlan, describe, plan_run
 from experiments.training.run_directory import RunDirectory
 from experiments.training.sources import checkpoint_to_resume, refuse_missing_files
 from experiments.training.trainer import build_trainer
@@ -73,19 +77,18 @@ class Session:
         self.say = say if is_first else lambda line: None
         pl.seed_everything(config.seed, workers=True, verbose=False)
         self.skeleton = load_skeleton(config.data.skeleton)
-        self.data = CocoDataModule(config.data, self.skeleton, config.seed)
-        refuse_missing_files(self.data)
         self.trainer = build_trainer(config, directory.path)
-        self.plan = plan_batches(
-            devices=self.trainer.world_size,
-            batch_size=config.data.batch_size,
-            reference_batch=config.optimizer.reference_batch,
-            accumulate=config.trainer.accumulate,
-        )
+        self.plan = plan_run(config, self.trainer.world_size)
+        self.data = CocoDataModule(replace(config.data, batch_size=self.plan.batch_size), self.skeleton, config.seed)
+        refuse_missing_files(self.data)
         self.trainer.accumulate_grad_batches = self.plan.accumulate
         self.trainer.fit_loop.epoch_loop.max_steps = self.plan.in_steps(config.trainer.max_steps, config.optimizer)
         self.say(self._opening_line())
         self.module = build_module(config, self.skeleton, self.plan)
+        differs = difference(self.module, accumulate=self.plan.accumulate, sync_batchnorm=config.trainer.sync_batchnorm)
+        for line in (describe_batch_norm(self.module, self.plan, config), differs):
+            if line:
+                self.say(line)
         self.callbacks = build_callbacks(config, directory.path, self._identity())
         paper = PAPERS[config.paper]
         model = self.plan.model(config.model, paper, config.optimizer)
@@ -93,7 +96,8 @@ class Session:
         decay = config.trainer.ema_decay
         average = [] if decay is None else [average_weights(decay)]  # first: checkpoints hold it
         trainer: Any = self.trainer  # Lightning declares its callbacks nowhere
-        trainer.callbacks = [*average, *papers_own, *self.callbacks]
+        vitals = [Vitals(every, self.say)] if (every := config.trainer.vitals_every_steps) else []
+        trainer.callbacks = [*average, *papers_own, *self.callbacks, *vitals]
         self.trainer.loggers = self._loggers(is_first)
 
     def fit(self, *, resume: bool) -> None:
@@ -120,6 +124,7 @@ class Session:
         facts = self.callbacks.record.facts(self.trainer, self.module)
         loggers, self.trainer.loggers = self.trainer.loggers, []
         is_evaluated = self._evaluate_the_end(loggers)
+        last = dict(self.callbacks.evaluation.figures)
         best = self.callbacks.checkpoints.best
         best = Path(self.trainer.strategy.broadcast(str(best if best.exists() else self.callbacks.checkpoints.last)))
         if not is_evaluated:
@@ -133,20 +138,23 @@ class Session:
         result_file = self.callbacks.record.write(
             protocol=protocol,
             figures=figures,
+            last={"step": self.trainer.global_step, "figures": last},
             name=self.directory.path.name,
             preset=self.config.preset,
             checkpoint=best.name,
             train={**facts, "best_step": self.callbacks.checkpoints.best_step, "lr_factor": self.plan.lr_factor},
             data_faults=self.data.faults,
         )
-        self._close(loggers, {f"best/{name}": figure for name, figure in figures.items()}, exit_code=0)
+        summary = {f"best/{name}": figure for name, figure in figures.items()}
+        summary |= {f"last/{name}": figure for name, figure in last.items()}
+        self._close(loggers, summary, exit_code=0)
         self._let_go()
         return Outcome(figures, protocol, result_file, self.callbacks.pictures.last_file)
 
     def _evaluate_the_end(self, loggers: list[Logger]) -> bool:
         """Where the schedule ends between two evaluations, its last weights may be the best; True if they are."""
         checkpoints, step = self.callbacks.checkpoints, self.trainer.global_step
-        if checkpoints.evaluated_step == step:
+        if checkpoints.evaluated_step == step and self.callbacks.evaluation.figures:
             return False
         self._evaluate(Path(self.trainer.strategy.broadcast(str(checkpoints.last))))
         figures = self.callbacks.evaluation.figures
@@ -182,12 +190,7 @@ class Session:
 
     def _opening_line(self) -> str:
         config, trainer = self.config, self.trainer
-        samples = describe(
-            self.plan,
-            devices=trainer.world_size,
-            batch_size=config.data.batch_size,
-            recipe=config.optimizer,
-        )
+        samples = describe(self.plan, config.optimizer)
         kind = type(trainer.accelerator).__name__.removesuffix("Accelerator")
         return f"{config.paper} · {config.preset or 'recipe'} · {kind} · {samples} · {self.directory.path}"
 
@@ -198,7 +201,7 @@ class Session:
             "skeleton": self.skeleton.name,
             "samples_per_step": self.plan.samples_per_step,
             "devices": self.trainer.world_size,
-            "batch_size": self.config.data.batch_size,
+            "batch_size": self.plan.batch_size,
         }
 
     def _loggers(self, is_first: bool) -> list[Logger]:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from callbacks.progress import duration
 
-HEADINGS = {"mean_distance_px": "mean\ndist.\n(px)"}
+HEADINGS = {"mean_distance_px": "mean\ndist.\n(px)", "reliable_share": "reli-\nable"}
 """Of columns that would be wider than 80 characters allow."""
 
 
@@ -30,7 +30,9 @@ def print_summary(report: dict[str, Any], console: Console | None = None) -> Non
         console.print(table)
     train = report["train"]
     epochs = f"{train['epochs']} epoch{'s' if train['epochs'] != 1 else ''}"
-    console.print(f"best of {epochs} at step {train['best_step']}, {duration(report['wall_time_s'])}")
+    last = report.get("last")
+    at_the_end = f"; last, step {last['step']}: AP {_number('AP', last['figures'].get('AP'))}" if last else ""
+    console.print(f"best of {epochs} at step {train['best_step']}, {duration(report['wall_time_s'])}{at_the_end}")
     for label, path in (("result", report["result"]), ("pictures", report["pictures"])):
         if path:
             console.print(f"{label:<9}{_short(path)}")

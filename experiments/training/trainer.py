@@ -14,6 +14,8 @@ from pytorch_lightning.strategies import DDPStrategy, Strategy
 from callbacks.interruption import keep_out_lightning
 from experiments.schema import RunConfig
 from experiments.schema import Strategy as StrategyName
+from experiments.training.batch_norm import is_synchronised
+from experiments.training.batch_plan import devices_per_node
 
 
 def build_trainer(config: RunConfig, directory: Path) -> pl.Trainer:
@@ -34,7 +36,7 @@ def build_trainer(config: RunConfig, directory: Path) -> pl.Trainer:
         log_every_n_steps=options.log_every_steps,
         gradient_clip_val=config.optimizer.clip_norm,
         deterministic=options.deterministic,
-        sync_batchnorm=options.sync_batchnorm,
+        sync_batchnorm=is_synchronised(options),
         default_root_dir=directory,
         num_sanity_val_steps=0,
         logger=False,
@@ -54,12 +56,9 @@ def _environment() -> list[Any]:
 
 def _strategy(config: RunConfig) -> Strategy | str:
     options = config.trainer
-    if options.devices in ("auto", -1, "-1"):
-        per_node = torch.cuda.device_count() if options.accelerator.value in ("auto", "gpu") else 1
-    elif isinstance(options.devices, str):
-        per_node = len(options.devices.strip(",").split(","))
-    else:
-        per_node = options.devices
+    per_node = devices_per_node(options)
+    if per_node is None:
+        per_node = torch.cuda.device_count()
     if options.strategy is StrategyName.auto and max(per_node, 1) * options.num_nodes == 1:
         return "auto"
     return DDPStrategy(timeout=timedelta(seconds=options.ddp_timeout), gradient_as_bucket_view=True)

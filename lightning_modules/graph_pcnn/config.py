@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import List
+from typing import List, Optional
 
 from lightning_modules.shared.config import BackboneConfig
 
@@ -91,6 +91,8 @@ class Config:
 
     flip_test: bool = True
     decoding: Decoding = Decoding.quarter
+    dark_kernel: Optional[int] = None
+    """Cells of DARK's blur, odd; null is DARK's own, 3 up to σ = 1, else 11."""
     keypoint_score_threshold: float = 0.2
     """A person's score averages the keypoints above this score."""
     oks_nms_threshold: float = 0.9

@@ -12,7 +12,6 @@ from datamodules.skeleton import Skeleton
 from lightning_modules.graph_pcnn.config import Config, Decoding, Refinement
 from lightning_modules.graph_pcnn.criterion import offset_unit
 from lightning_modules.graph_pcnn.decode import Pose, mirror_offsets, mirror_points
-from lightning_modules.graph_pcnn.guided_points import heat_at
 from lightning_modules.graph_pcnn.network import Network
 from lightning_modules.shared.peaks import average_flipped, dark_peaks, quarter_peaks
 
@@ -40,25 +39,33 @@ class PoseEstimator:
         position, score = self.decode_peaks(heatmap)
         if not self.has_second_stage:
             return Pose(position, None, score)
-        heat = heat_at(heatmap, position[:, :, None])
-        offset = self._refine(network, output.localization_s4, position, heat)
+        offset = self._refine(network, output.localization_s4, position, score)
         if self.flip:
             width = heatmap.shape[-1]
             there = mirror_points(position, width, permutation)
             inside = there[..., 0].clamp(max=width - 1)  # beyond the map there are no features
             asked = torch.stack([inside, there[..., 1]], dim=-1)
-            answer = self._refine(network, mirrored.localization_s4, asked, heat[:, permutation]) + asked - there
+            answer = self._refine(network, mirrored.localization_s4, asked, score[:, permutation]) + asked - there
             offset = (offset + mirror_offsets(answer, permutation)) / 2  # choice: the paper flips heatmaps only
         return Pose(position, position + offset, score)  # Eq. 5
 
-    def _refine(self, network: Network, localization_s4: Tensor, position: Tensor, heat: Tensor) -> Tensor:
-        """r in heatmap pixels, f32 [B, K, 2], of one guided point f32 [B, K, 2] with heat f32 [B, K, 1] each."""
-        reliable = heat > self.reliable_heat  # Eq. 12, test
-        return (
-            network.refine(localization_s4, position[:, :, None], heat, reliable).offset[:, :, 0] * self.pixels_per_unit
-        )
+    def is_reliable(self, score: Tensor) -> Tensor:
+        """R of Eq. 12 at test, bool [B, K], of stage 1's keypoint scores f32 [B, K]."""
+        return score > self.reliable_heat
+
+    def _refine(self, network: Network, localization_s4: Tensor, position: Tensor, score: Tensor) -> Tensor:
+        """r in heatmap pixels, f32 [B, K, 2], of one guided point f32 [B, K, 2] a keypoint.
+
+        The point's heat h is stage 1's score (§3.4), the response at the peak, not between the cells around the point:
+        a quarter of a cell beside a peak of height 1 that is at most 0.84 at σ = 1, below ξ.
+        """
+        heat, reliable = score.clamp_min(0)[..., None], self.is_reliable(score)[..., None]
+        refined = network.refine(localization_s4, position[:, :, None], heat, reliable)
+        return refined.offset[:, :, 0] * self.pixels_per_unit
 
 
 def peak_decoder(config: Config) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """heatmaps f32 [B, K, H', W'] -> points f32 [B, K, 2], heatmap pixels, and scores f32 [B, K]."""
-    return partial(dark_peaks, sigma=config.sigma) if config.decoding is Decoding.dark else quarter_peaks
+    if config.decoding is Decoding.dark:
+        return partial(dark_peaks, sigma=config.sigma, kernel=config.dark_kernel)
+    return quarter_peaks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.contracts import PoseBatch, Predictions, last_stage
 from datamodules.skeleton import Skeleton
@@ -15,10 +15,12 @@ from lightning_modules.graph_pcnn.decode import to_predictions
 from lightning_modules.graph_pcnn.guided_points import GuidedPointSampler
 from lightning_modules.graph_pcnn.inference import PoseEstimator
 from lightning_modules.graph_pcnn.network import Network
+from lightning_modules.graph_pcnn.reliable_share import ReliableShare
 from lightning_modules.graph_pcnn.targets import encode_targets
 from lightning_modules.shared.config import OptimizerConfig, as_plain
 from lightning_modules.shared.oks import SuppressDuplicates
 from lightning_modules.shared.optim import build_optimizer
+from lightning_modules.shared.vital_parts import Part, children_as_parts
 
 
 class GraphPCNN(pl.LightningModule):
@@ -52,9 +54,22 @@ class GraphPCNN(pl.LightningModule):
         nms = config.oks_nms_threshold
         self.suppress = SuppressDuplicates(skeleton, nms) if nms < 1 else None
         """What the evaluation does with the people of one photograph, whose crops come one by one."""
+        self.measures = {"stage2": ReliableShare(config.reliable_heat)} if len(self.stages) > 1 else {}
+        """Metrics of an evaluation beside COCO's, by stage."""
         self.loss_weights: dict[str, float] = vars(config.loss_weights)
 
-    def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+    def named_parts(self) -> dict[str, Part]:
+        """The trunk, both branches after it, and the layers of graph pose refinement."""
+        parts = children_as_parts(self.network)
+        inside = {f"refinement_{name}": part for name, part in children_as_parts(self.network.refinement).items()}
+        return {name: part for name, part in parts.items() if name != "refinement"} | inside
+
+    @property
+    def shared_features(self) -> nn.Module:
+        return self.network.trunk
+
+    def loss_terms(self, batch: PoseBatch) -> dict[str, Tensor]:
+        """Unweighted f32 scalars by the names of ``loss_weights``."""
         output = self.network(batch.images)
         map_hw = (output.heatmap_s4.shape[-2], output.heatmap_s4.shape[-1])
         targets = encode_targets(batch.persons, map_hw, self.config.sigma, self.config.gaussian_center)
@@ -62,7 +77,10 @@ class GraphPCNN(pl.LightningModule):
         if output.localization_s4 is not None:
             points = self.sample(output.heatmap_s4, targets.position, targets.weight > 0)
             refined = self.network.refine(output.localization_s4, points.position, points.heat, points.is_reliable)
-        terms = self.criterion(output.heatmap_s4, targets, points, refined)
+        return self.criterion(output.heatmap_s4, targets, points, refined)
+
+    def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+        terms = self.loss_terms(batch)
         loss = sum(
             (self.loss_weights[name] * term for name, term in terms.items()), start=terms["heatmap"].new_zeros(())
         )

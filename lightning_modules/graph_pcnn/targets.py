@@ -14,6 +14,7 @@ from torch import Tensor
 from datamodules.contracts import Persons
 from lightning_modules.graph_pcnn.config import GaussianCenter
 from lightning_modules.graph_pcnn.trunks import STRIDE
+from lightning_modules.shared.gaussians import reaches_map
 
 
 class Targets(NamedTuple):
@@ -22,12 +23,14 @@ class Targets(NamedTuple):
     position: Tensor
     """f32 [B, K, 2], t, heatmap pixels; 0 where not labelled."""
     weight: Tensor
-    """f32 [B, K], γ of Eq. 10: 1 where labelled, visible or not, else 0."""
+    """f32 [B, K], γ of Eq. 10: 1 where labelled, visible or not, and within 3σ of the map, else 0."""
 
 
 @torch.no_grad()
 def encode_targets(persons: Persons, map_hw: tuple[int, int], sigma: float, center: GaussianCenter) -> Targets:
     """Encode the first (of a crop, the only) person of each sample.
+
+    Of a keypoint outside the map, the part of its Gaussian inside is drawn.
 
     Args:
         persons: of a batch; a sample without a real person has weight 0 everywhere.
@@ -36,8 +39,9 @@ def encode_targets(persons: Persons, map_hw: tuple[int, int], sigma: float, cent
         center: where the Gaussian stands.
     """
     position = persons.keypoints[:, 0].float() / STRIDE
-    labelled = (persons.visibility[:, 0] > 0) & persons.is_real[:, :1]
-    mean = (position + 0.5).floor() if center is GaussianCenter.rounded else position
+    # Towards zero, as the bases' int(): it matters left of the map and above it.
+    mean = (position + 0.5).trunc() if center is GaussianCenter.rounded else position
+    labelled = (persons.visibility[:, 0] > 0) & persons.is_real[:, :1] & reaches_map(mean, sigma, map_hw)
     height, width = map_hw
     column = _gaussian(mean[..., 1], height, sigma)
     row = _gaussian(mean[..., 0], width, sigma)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.contracts import PoseBatch, Predictions
 from datamodules.skeleton import Skeleton
@@ -16,6 +16,7 @@ from lightning_modules.inspose.targets import encode_targets
 from lightning_modules.inspose.test_time import predict
 from lightning_modules.shared.config import OptimizerConfig, as_plain
 from lightning_modules.shared.optim import backbone_and_heads, build_optimizer
+from lightning_modules.shared.vital_parts import Part, children_as_parts
 
 
 class InsPose(pl.LightningModule):
@@ -33,6 +34,9 @@ class InsPose(pl.LightningModule):
         ValueError: impossible configuration; weights that are not there.
     """
 
+    counts_over_ranks = True
+    """The divisors of the loss are counted over all processes, but not over the batches that a step accumulates."""
+
     def __init__(self, config: Config, optimizer: OptimizerConfig, skeleton: Skeleton) -> None:
         super().__init__()
         plain = {"config": as_plain(config), "optimizer": as_plain(optimizer), "skeleton": as_plain(skeleton)}
@@ -44,10 +48,22 @@ class InsPose(pl.LightningModule):
         self.criterion = Criterion(config, self.network.kp_net)
         self.loss_weights: dict[str, float] = vars(config.loss_weights)
 
-    def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+    def named_parts(self) -> dict[str, Part]:
+        """Backbone, FPN and each head; ``parameter_head`` is the controller that generates the KP-Nets."""
+        return children_as_parts(self.network)
+
+    @property
+    def shared_features(self) -> nn.Module:
+        return self.network.fpn
+
+    def loss_terms(self, batch: PoseBatch) -> dict[str, Tensor]:
+        """Unweighted f32 scalars by the names of ``loss_weights``."""
         output = self.network(batch.images)
         targets = encode_targets(batch, self.config)
-        terms = self.criterion(output, targets, tuple(batch.images.shape[-2:]))
+        return self.criterion(output, targets, tuple(batch.images.shape[-2:]))
+
+    def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+        terms = self.loss_terms(batch)
         loss = sum((self.loss_weights[name] * term for name, term in terms.items()), start=terms["cls"].new_zeros(()))
         logged = {f"train/{name}": term.detach() for name, term in terms.items()}
         self.log_dict(logged, batch_size=len(batch.images))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.contracts import PoseBatch, Predictions
 from datamodules.skeleton import Skeleton
@@ -19,6 +19,7 @@ from lightning_modules.openpose_ssal.parts import parts_of
 from lightning_modules.openpose_ssal.targets import encode_targets
 from lightning_modules.shared.config import OptimizerConfig, as_plain
 from lightning_modules.shared.optim import build_optimizer
+from lightning_modules.shared.vital_parts import Part, numbered, part_by_name
 
 
 class OpenPoseSsal(pl.LightningModule):
@@ -57,11 +58,33 @@ class OpenPoseSsal(pl.LightningModule):
         self.criterion = Criterion(config, self.parts)
         self.loss_weights = config.loss_weights
 
-    def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+    def named_parts(self) -> dict[str, Part]:
+        """The trunk, its reduction, and each stage and converter by number."""
+        network, converters = self.network, self.converters
+        return part_by_name(
+            [
+                ("trunk", network.trunk),
+                ("reduce", network.reduce),
+                *numbered("paf_stage", network.paf_stages),
+                *numbered("heatmap_stage", network.heatmap_stages),
+                *numbered("to_heatmap", converters.to_heatmap),
+                *numbered("to_paf", converters.to_paf),
+            ]
+        )
+
+    @property
+    def shared_features(self) -> nn.Module:
+        return self.network.reduce
+
+    def loss_terms(self, batch: PoseBatch) -> dict[str, Tensor]:
+        """Unweighted f32 scalars by the names of ``loss_weights``."""
         output = self.network(batch.images)
         generated = self.converters(output)
         targets = encode_targets(batch, self.parts, self.config)
-        terms = self.criterion(output, generated, targets)
+        return self.criterion(output, generated, targets)
+
+    def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+        terms = self.loss_terms(batch)
         loss = sum((self.loss_weights[name] * term for name, term in terms.items()), start=batch.images.new_zeros(()))
         logged = {f"train/{name}": term.detach() for name, term in terms.items()}
         self.log_dict(logged, batch_size=len(batch.images))

@@ -38,22 +38,38 @@ class Schedule(Enum):
     constant = "constant"
 
 
+class LrScaling(Enum):
+    """Factor on the rate where a step has f times ``reference_batch`` samples."""
+
+    none = "none"
+    linear = "linear"
+    """f (Goyal et al., 2017)."""
+    sqrt = "sqrt"
+    """The square root of f."""
+
+
 @dataclass
 class OptimizerConfig:
     name: OptimizerName = OptimizerName.sgd
     lr: float = 0.01
-    """At ``reference_batch`` samples per step over all devices."""
+    """At ``reference_batch`` samples per step over all devices; see ``scale_lr``."""
     reference_batch: int = 16
-    """The paper's batch. Fewer samples per step are accumulated up to it; see ``trainer.accumulate``. Where a step has
-    more, the rate is scaled linearly, and a schedule in steps ends after as many samples."""
+    """The paper's batch: samples of an optimizer step on any number of devices, unless ``trainer.accumulate`` is given.
+    """
+    # choice: the papers' rates belong to their batches; nothing is scaled unless the rule is named
+    scale_lr: LrScaling = LrScaling.none
+    """How the rate follows a step of another size. Warm-up, and a schedule in steps, keep their number of samples."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    eps: float = 1e-8
+    """Adam's and AdamW's ε. Gradients far below it do not move their weights, whatever the rate."""
     schedule: Schedule = Schedule.multistep
     unit: ScheduleUnit = ScheduleUnit.epoch
     milestones: List[float] = field(default_factory=list)
     """Multistep: where the rate is multiplied by ``gamma``, in ``unit``s."""
     gamma: float = 0.1
     warmup_steps: int = 0
+    """Of ``reference_batch`` samples."""
     warmup_factor: float = 0.001
     """Linear warm-up from this fraction of the rate."""
     clip_norm: Optional[float] = None

@@ -37,6 +37,20 @@ def bell(distance: Tensor, sigma: float) -> Tensor:
     return threshold((distance.square() * (-0.5 / sigma**2)).exp(), 1e-18, 0.0)
 
 
+def reaches_map(centers: Tensor, sigma: float, map_hw: tuple[int, int]) -> Tensor:
+    """Whether a Gaussian that ends at 3σ along each axis covers a cell of the map: bool [...].
+
+    Args:
+        centers: f32 or i64 [..., 2], x and y as indices of cells, inside the map or not.
+        sigma: cells.
+        map_hw: height and width of the map, cells.
+    """
+    height, width = map_hw
+    reach = 3 * sigma
+    x, y = centers.unbind(dim=-1)
+    return (x >= -reach) & (x <= width - 1 + reach) & (y >= -reach) & (y <= height - 1 + reach)
+
+
 def window_cells(centers: Tensor, reach: int, map_hw: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """The cells around each centre, as a square window of side ``2 reach + 1``.
 

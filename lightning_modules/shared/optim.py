@@ -39,7 +39,7 @@ def build_optimizer(
         )
     else:
         kind = torch.optim.Adam if config.name is OptimizerName.adam else torch.optim.AdamW
-        optimizer = kind(groups, lr=config.lr, weight_decay=config.weight_decay)
+        optimizer = kind(groups, lr=config.lr, eps=config.eps, weight_decay=config.weight_decay)
     total_steps = trainer.estimated_stepping_batches  # also makes the trainer count an epoch's batches
     steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
     factor = learning_rate_factor(config, steps_per_epoch, total_steps)

@@ -51,19 +51,20 @@ def quarter_peaks(heatmap: Tensor) -> tuple[Tensor, Tensor]:
     return points + 0.25 * slope.sign().nan_to_num(), score
 
 
-def dark_peaks(heatmap: Tensor, sigma: float = 2.0) -> tuple[Tensor, Tensor]:
+def dark_peaks(heatmap: Tensor, sigma: float = 2.0, kernel: int | None = None) -> tuple[Tensor, Tensor]:
     """As ``argmax_peaks``, then one Newton step on the logarithm of the smoothed heatmap (DARK, Eq. 4 to 9).
 
-    Exact for a Gaussian away from the border. The point stays where a cell within two of it is missing, where the
-    smoothed heatmap has no maximum there, and where the step would be longer than a cell along an axis: the
-    expansion then says nothing about the peak.
+    As in DARK's public code the step may be longer than a cell. The point stays where a cell within two of it is
+    missing and where the Hessian is singular.
 
     Args:
         heatmap: [B, K, h, w].
-        sigma: of the targets' Gaussian, cells; the heatmap is smoothed with the same.
+        sigma: of the targets' Gaussian, cells.
+        kernel: cells of the blur, odd; None is that of DARK's public configurations, 3 up to σ = 1, else 11.
     """
     points, score = argmax_peaks(heatmap)
-    around = _around(_smooth(heatmap.float(), sigma).clamp_min(_SMALLEST).log(), points, 2)
+    kernel = (3 if sigma <= 1 else 11) if kernel is None else kernel
+    around = _around(blur(heatmap.float(), kernel).clamp_min(_SMALLEST).log(), points, 2)
     center = around[..., 2, 2]
     dx = (around[..., 2, 3] - around[..., 2, 1]) / 2
     dy = (around[..., 3, 2] - around[..., 1, 2]) / 2
@@ -72,8 +73,8 @@ def dark_peaks(heatmap: Tensor, sigma: float = 2.0) -> tuple[Tensor, Tensor]:
     dxy = (around[..., 3, 3] - around[..., 1, 3] - around[..., 3, 1] + around[..., 1, 1]) / 4
     determinant = dxx * dyy - dxy.square()
     step = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], dim=-1) / determinant[..., None]
-    is_peak = (determinant > 0) & (dxx < 0) & (step.abs() <= 1).all(dim=-1)  # False where a neighbour is NaN
-    return points + torch.where(is_peak[..., None], step, 0.0), score
+    has_step = step.isfinite().all(dim=-1)  # False where a neighbour is NaN
+    return points + torch.where(has_step[..., None], step, 0.0), score
 
 
 def _around(heatmap: Tensor, points: Tensor, reach: int) -> Tensor:
@@ -88,11 +89,16 @@ def _around(heatmap: Tensor, points: Tensor, reach: int) -> Tensor:
     return values.masked_fill(~inside, math.nan)
 
 
-def _smooth(heatmap: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of [B, K, h, w] with zeros outside, cut at 2.5 sigma."""
-    reach = math.ceil(2.5 * sigma)
+def blur(heatmap: Tensor, kernel: int) -> Tensor:
+    """Gaussian blur of [B, K, h, w] over ``kernel`` cells, zeros outside, each map rescaled to the maximum it had.
+
+    The Gaussian's width is the one OpenCV derives from a kernel's length, and 3 cells are ¼ ½ ¼, as there.
+    """
+    reach = kernel // 2
+    sigma = 0.3 * (reach - 1) + 0.8
     bell = torch.exp(-torch.arange(-reach, reach + 1, device=heatmap.device).square() / (2 * sigma**2))
-    bell = bell / bell.sum()
+    bell = heatmap.new_tensor([0.25, 0.5, 0.25]) if kernel == 3 else bell / bell.sum()
     maps = heatmap.flatten(0, 1)[:, None]
     maps = F.conv2d(maps, bell.view(1, 1, -1, 1), padding=(reach, 0))
-    return F.conv2d(maps, bell.view(1, 1, 1, -1), padding=(0, reach))[:, 0].view_as(heatmap)
+    smooth = F.conv2d(maps, bell.view(1, 1, 1, -1), padding=(0, reach))[:, 0].view_as(heatmap)
+    return smooth * (heatmap.amax((-2, -1), keepdim=True) / smooth.amax((-2, -1), keepdim=True))

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import Tensor
+from torch import Tensor, nn
 
 from datamodules.contracts import PoseBatch, Predictions
 from datamodules.skeleton import Skeleton
 from lightning_modules.shared.config import OptimizerConfig, as_plain
 from lightning_modules.shared.optim import build_optimizer
+from lightning_modules.shared.vital_parts import Part
 from lightning_modules.ssa.config import Config
 from lightning_modules.ssa.criterion import Criterion
 from lightning_modules.ssa.decode import Decoder, to_predictions
-from lightning_modules.ssa.network import Network
+from lightning_modules.ssa.network import Network, network_parts
 from lightning_modules.ssa.refinement import build_person_refiner
 from lightning_modules.ssa.targets import encode_targets
 
@@ -46,9 +47,21 @@ class SSA(pl.LightningModule):
         self.decoder = Decoder(config.decode, skeleton)
         self.refine = build_person_refiner(config.decode, skeleton)
 
-    def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+    def named_parts(self) -> dict[str, Part]:
+        """Backbone, its reduction, each encoder layer, the independent attention where there is one, and the head."""
+        return network_parts(self.network)
+
+    @property
+    def shared_features(self) -> nn.Module:
+        return self.network.reduce
+
+    def loss_terms(self, batch: PoseBatch) -> dict[str, Tensor]:
+        """Unweighted f32 scalars by the names of ``loss_weights``."""
         output = self.network(batch.images)
-        terms = self.criterion(output, encode_targets(batch, grid=output.grid, sigma=self.config.sigma))
+        return self.criterion(output, encode_targets(batch, grid=output.grid, sigma=self.config.sigma))
+
+    def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
+        terms = self.loss_terms(batch)
         loss = self.loss_weights["heatmap"] * terms["heatmap"] + self.loss_weights["mask"] * terms["mask"]  # Eq. 4
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()}, batch_size=len(batch.images))
         self.log("train/loss", loss.detach(), batch_size=len(batch.images))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from lightning_modules.shared.backbones import Backbone
+from lightning_modules.shared.vital_parts import Part, children_as_parts, numbered, part_by_name
 from lightning_modules.ssa.attention import Encoder, IndependentAttention, QueryKey
 from lightning_modules.ssa.config import Config, RefinerConfig, Supervision
 
@@ -102,3 +103,10 @@ class Refiner(nn.Module):
         features = self.reduce(self.backbone(crops)[0])
         encoded = self.encoder(features)
         return self.head(encoded.tokens.transpose(1, 2).unflatten(2, features.shape[2:]))
+
+
+def network_parts(network: Network | Refiner) -> dict[str, Part]:
+    """The parts of ``callbacks.vitals``: the children, the encoder's layers one by one."""
+    parts = children_as_parts(network)
+    del parts["encoder"]
+    return parts | part_by_name(numbered("attention", network.encoder.layers))

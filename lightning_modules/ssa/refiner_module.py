@@ -11,9 +11,11 @@ from datamodules.contracts import PoseBatch, Predictions
 from datamodules.skeleton import Skeleton
 from lightning_modules.shared.config import OptimizerConfig, as_plain
 from lightning_modules.shared.crops import people_of_crops
+from lightning_modules.shared.gaussians import reaches_map
 from lightning_modules.shared.optim import build_optimizer
+from lightning_modules.shared.vital_parts import Part
 from lightning_modules.ssa.config import RefinerConfig
-from lightning_modules.ssa.network import HEATMAP_STRIDE, Refiner
+from lightning_modules.ssa.network import HEATMAP_STRIDE, Refiner, network_parts
 from lightning_modules.ssa.refinement import best_places
 from lightning_modules.ssa.targets import draw_heatmaps
 from losses.heatmap_mse import HeatmapMSE
@@ -45,15 +47,16 @@ class SinglePerson(pl.LightningModule):
         self.network = Refiner(config, skeleton.num_keypoints)
         self.criterion = HeatmapMSE()
 
+    def named_parts(self) -> dict[str, Part]:
+        """Backbone, its reduction, each encoder layer and the head."""
+        return network_parts(self.network)
+
     def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
         height, width = batch.images.shape[2:]
-        is_labelled = batch.persons.visibility > 0
-        targets = draw_heatmaps(
-            batch.persons.keypoints,
-            is_labelled,
-            (height // HEATMAP_STRIDE, width // HEATMAP_STRIDE),
-            self.config.sigma,
-        )
+        map_hw = (height // HEATMAP_STRIDE, width // HEATMAP_STRIDE)
+        cells = (batch.persons.keypoints / HEATMAP_STRIDE).floor()
+        is_labelled = (batch.persons.visibility > 0) & reaches_map(cells, self.config.sigma, map_hw)
+        targets = draw_heatmaps(batch.persons.keypoints, is_labelled, map_hw, self.config.sigma)
         loss = self.criterion(self.network(batch.images), targets, is_labelled[:, 0].float())
         self.log("train/loss", loss.detach(), batch_size=len(batch.images))
         return loss

@@ -22,6 +22,10 @@ class Scores(NamedTuple):
     """f32 [M, C], the input maps P (Fig. 6, top)."""
     attention: Tensor | None
     """f32 [M, K], the correlation attention F (Fig. 6, bottom); None without."""
+    non_local_parts: Tensor
+    """f32 [M, C], gradient × activation of the non-local maps."""
+    input_parts: Tensor
+    """f32 [M, C], gradient × activation of the input maps in the sum with the non-local ones."""
 
 
 class Window(NamedTuple):
@@ -40,6 +44,9 @@ def keypoint_scores(network: nn.Module, module: FeatureShiftModule, crops: Itera
     squared error in the channel's map is averaged over the map. The supplement does not say how signs, images and the
     scale of a channel are treated. # choice: magnitudes, their mean over images, each channel divided by its largest.
 
+    Eq. 4 adds non-local and input maps, so their gradients are nearly equal while the module's branch is weak. Gradient
+    × activation tells how much of the sum is of either: both parts of a channel share one divisor.
+
     Args:
         network: in eval mode; its output has ``heatmap_s4`` [B, M, H/4, W/4].
         module: a part of ``network`` that is inserted.
@@ -49,12 +56,19 @@ def keypoint_scores(network: nn.Module, module: FeatureShiftModule, crops: Itera
     for images in crops:
         found = [gradients.abs().sum(dim=0) for gradients in _gradients(network, module, images)]
         sums = [total + more for total, more in zip(sums, found, strict=True)] if sums else found
-    shifted, non_local, inputs, *attention = (_normalized(total) for total in sums)
-    return Scores(shifted, non_local, inputs, attention[0] if attention else None)
+    *parts, shifted, non_local, inputs = sums[:5]
+    attention = _normalized(sums[5]) if len(sums) > 5 else None
+    non_local_parts, input_parts = _normalized(torch.cat(parts)).chunk(2)
+    return Scores(
+        _normalized(shifted), _normalized(non_local), _normalized(inputs), attention, non_local_parts, input_parts
+    )
 
 
 def _gradients(network: nn.Module, module: FeatureShiftModule, images: Tensor) -> list[Tensor]:
-    """Of every keypoint's error, averaged over the maps: f32 [B, M, n] of S, w^β(F ⊙ S), P, and F if there is one."""
+    """Gradients of every keypoint's error, averaged over the maps: f32 [B, M, n].
+
+    First those of N = w^β(F ⊙ S) times N, and times P; then those of S, N, P, and F if there is one.
+    """
     parts = [module.shift, module.expand, *([] if module.attention is None else [module.attention])]
     with torch.enable_grad():
         heatmap, (maps, *outputs) = _watch(network, module, parts, images)
@@ -67,7 +81,8 @@ def _gradients(network: nn.Module, module: FeatureShiftModule, images: Tensor) -
             target[:, keypoint].masked_fill_(target[:, keypoint] == peak[:, keypoint, None], 0.0)
             loss = (values - target).square().mean(dim=(1, 2)).sum()
             gradients = torch.autograd.grad(loss, watched, retain_graph=True)
-            found.append([gradient.mean(dim=(2, 3)) for gradient in gradients])
+            of_sum = [gradients[1] * term.detach() for term in (watched[1], maps)]
+            found.append([gradient.mean(dim=(2, 3)) for gradient in (*of_sum, *gradients)])
     return [torch.stack(of_keypoints, dim=1) for of_keypoints in zip(*found, strict=True)]
 
 

@@ -23,7 +23,8 @@ class CorrelationAttention(Enum):
     normalized = "normalized"
     """Eq. 6: Softplus, divided by its sum over the map."""
     scaled = "scaled"
-    """Eq. 6 times the map's area. The same function class, since w^β absorbs the factor; F starts near 1."""
+    """Eq. 6 times the map's area: F starts near 1, not near 1/area. The function class is the same, since w^β may
+    absorb the factor; Adam's steps are not, and the factor decides whether the modules learn."""
     sigmoid = "sigmoid"
     """3Block + 3FSM: no spatial normalisation."""
 
@@ -69,7 +70,8 @@ class FeatureShiftConfig:
     first_channels: int = 256
     """K of the first FSM, whose input has 64 channels. Not read by 3Block + 3FSM, where all have ``channels``."""
     shifting: bool = True
-    correlation_attention: CorrelationAttention = CorrelationAttention.normalized
+    # choice: with Eq. 6 to the letter, gradients are so small that Adam's ε of 1e-8 swallows them (docs/proofs.md)
+    correlation_attention: CorrelationAttention = CorrelationAttention.scaled
     offset_start: float = 1.0
     """Offsets begin uniform in ± this, pixels of the map they move."""
     insert_step: int = 6000

@@ -14,10 +14,11 @@ from lightning_modules.shared.config import OptimizerConfig, as_plain
 from lightning_modules.shared.oks import SuppressDuplicates
 from lightning_modules.shared.optim import build_optimizer
 from lightning_modules.shared.peaks import average_flipped
+from lightning_modules.shared.vital_parts import Part
 from lightning_modules.ssn.config import Config
 from lightning_modules.ssn.criterion import Criterion
 from lightning_modules.ssn.decode import decode
-from lightning_modules.ssn.network import Network
+from lightning_modules.ssn.network import Network, network_parts
 from lightning_modules.ssn.targets import encode_targets
 
 
@@ -49,6 +50,10 @@ class SpatialShortcutNetwork(pl.LightningModule):
         self.criterion = Criterion()
         self.suppress = SuppressDuplicates(skeleton, config.decode.oks_nms) if config.decode.oks_nms < 1 else None
         """What the evaluation does with the people of one photograph, whose crops come one by one."""
+
+    def named_parts(self) -> dict[str, Part]:
+        """``fsm<n>_offsets``, ``fsm<n>_attention`` and ``fsm<n>`` (all else of it), predictors, and the ``trunk``."""
+        return network_parts(self.network)
 
     def training_step(self, batch: PoseBatch, batch_idx: int) -> Tensor:
         output = self.network(batch.images)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from lightning_modules.shared.backbones import Backbone
 from lightning_modules.shared.config import BackboneConfig
+from lightning_modules.shared.vital_parts import Part, part_by_name, remaining
 from lightning_modules.ssn.config import Architecture, Config, EarlyPredictor, FeatureShiftConfig, Predictor
 from lightning_modules.ssn.feature_shift import FeatureShiftModule
 from lightning_modules.ssn.u_shape import GROUPS, UShape, convolution, early_stage_predictor, heatmap_convolution
@@ -138,6 +139,22 @@ class Network(nn.Module):
 def feature_shift_modules(network: nn.Module) -> list[FeatureShiftModule]:
     """All of a network in the order of its layers: FSM1, FSM2, ... of the paper."""
     return [module for module in network.modules() if isinstance(module, FeatureShiftModule)]
+
+
+def network_parts(network: Network) -> dict[str, Part]:
+    """The parts of ``callbacks.vitals``. A module that is not inserted yet need not learn."""
+    parts: dict[str, Part] = {}
+    for number, module in enumerate(feature_shift_modules(network), start=1):
+        name = f"fsm{number}"
+        inside = part_by_name([(f"{name}_offsets", module.shift), (f"{name}_attention", module.attention)])
+        inside[name] = remaining(module, inside)
+        parts |= {key: part._replace(should_learn=module.is_inserted) for key, part in inside.items()}
+    body = network.body
+    if isinstance(body, SpatialShortcut):
+        parts |= part_by_name([("early_predictors", body.early), ("u_shape", body.u_shape)])
+    else:
+        parts |= part_by_name([("predictor", body[-1])])
+    return {"trunk": remaining(network, parts), **parts}
 
 
 def _predictors(config: Config) -> tuple[Predictor, ...]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from datamodules.contracts import Persons
-from lightning_modules.shared.gaussians import bell
+from lightning_modules.shared.gaussians import bell, reaches_map
 
 STRIDE = 4
 
@@ -21,7 +21,7 @@ class Targets(NamedTuple):
     heatmap_s4: Tensor
     """f32 [B, K, H/4, W/4] in [0, 1]; zero where the keypoint is not labelled."""
     weight: Tensor
-    """f32 [B, K]: 1 where labelled, visible or not, else 0."""
+    """f32 [B, K]: 1 where labelled, visible or not, and within 3σ of the map, else 0."""
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def encode_targets(persons: Persons, map_hw: tuple[int, int], sigma: float) -> T
     """Gaussians around the first (of a crop, the only) person's keypoints.
 
     They stand on the keypoint itself, between cells. # choice: as in DARK; a rounded centre would cost up to half a
-    cell that no decoding could win back.
+    cell that no decoding could win back. Of a keypoint outside the map, the part inside is drawn.
 
     Args:
         persons: of a batch; a sample without a real person has weight 0 everywhere.
@@ -37,7 +37,7 @@ def encode_targets(persons: Persons, map_hw: tuple[int, int], sigma: float) -> T
         sigma: standard deviation, cells.
     """
     center = to_cells(persons.keypoints[:, 0].float())
-    is_labelled = (persons.visibility[:, 0] > 0) & persons.is_real[:, :1]
+    is_labelled = (persons.visibility[:, 0] > 0) & persons.is_real[:, :1] & reaches_map(center, sigma, map_hw)
     cells = (torch.arange(length, device=center.device) for length in reversed(map_hw))
     across, down = (bell(each - center[..., axis, None], sigma) for axis, each in enumerate(cells))
     down *= is_labelled[..., None]  # on the profiles, a pass over the maps less

@@ -94,10 +94,18 @@ def _cut(planes: Tensor, whole: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def _interpolate(corners: Tensor, fraction: Tensor, out: Tensor) -> None:
-    """[n, H + 1, W + 1] -> [n, H, W], ``fraction`` of the way to the right and lower neighbours."""
-    across, down = fraction.to(corners.dtype)[:, :, None, None].unbind(1)
+    """[n, H + 1, W + 1] -> [n, H, W], ``fraction`` of the way to the right and lower neighbours.
+
+    In fp32 at least: in bf16 a position would be rounded to 1/256 of a cell, which is more than an offset's step.
+    """
+    exact = torch.promote_types(corners.dtype, torch.float32)
+    corners, fraction = corners.to(exact), fraction.to(exact)
+    across, down = fraction[:, :, None, None].unbind(1)
     rows = torch.lerp(corners[..., :-1], corners[..., 1:], across)
-    torch.lerp(rows[:, :-1], rows[:, 1:], down, out=out)
+    if out.dtype is exact:
+        torch.lerp(rows[:, :-1], rows[:, 1:], down, out=out)
+    else:
+        out.copy_(torch.lerp(rows[:, :-1], rows[:, 1:], down))
 
 
 def _dot(planes: Tensor, corners: Tensor, out: Tensor) -> None:

@@ -178,8 +178,10 @@ def test_each_stage_has_its_distance_where_people_are_given(trainer: Any) -> Non
     trainer.datamodule.val_people_are_given = True
     truth = predictions(0.0).keypoints[..., :2]
     seen = torch.full((1, 1, 17), 2)
-    meta = SimpleNamespace(sample_id=torch.tensor([7]), to_original=torch.eye(2, 3)[None])
-    batch = SimpleNamespace(persons=SimpleNamespace(keypoints=truth, visibility=seen), meta=meta)
+    input_hw = torch.tensor([[1000, 1000]])
+    meta = SimpleNamespace(sample_id=torch.tensor([7]), to_original=torch.eye(2, 3)[None], input_hw=input_hw)
+    persons = SimpleNamespace(keypoints=truth, visibility=seen, is_real=torch.ones(1, 1).bool())
+    batch = SimpleNamespace(persons=persons, meta=meta)
     callback, module = CocoEvaluation(), OneStage(stages=("stage1", "stage2"))
     stages = {"stage1": predictions(12.0), "stage2": predictions(-3.0)}
     for _ in range(2):  # an evaluation does not remember the one before

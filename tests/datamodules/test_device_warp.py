@@ -4,7 +4,17 @@ import torch
 
 from datamodules import geometry as g
 from datamodules.coco import CocoDataModule
-from datamodules.config import AugmentationConfig, DataConfig, OnBadImage, Resize, View, WarpPlace
+from datamodules.config import (
+    AugmentationConfig,
+    CropFill,
+    CropShrink,
+    DataConfig,
+    JointsOutside,
+    OnBadImage,
+    Resize,
+    View,
+    WarpPlace,
+)
 from datamodules.device_warp import UnwarpedBatch, pack, room_for, sample, warp_batch
 from datamodules.parcel import Plan
 from datamodules.sampler import Draw
@@ -27,8 +37,8 @@ def photograph():
     return np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
 
 
-def on_device(photograph, matrix, hw, fill=FILL):
-    sources = [g.source_of(photograph, matrix, hw)]
+def on_device(photograph, matrix, hw, fill=FILL, averages_areas=True):
+    sources = [g.source_of(photograph, matrix, hw, averages_areas=averages_areas)]
     plan = Plan()
     parcel = plan.parcel(room_for(plan, sources, hw))
     pack(sources, parcel.arrays)
@@ -58,13 +68,20 @@ def test_sampling_is_bilinear_at_the_centres_of_pixels(photograph, name):
     assert np.abs(on_device(photograph, MAPS[name], (40, 56)) - exact).max() < 0.51
 
 
+@pytest.mark.parametrize("averages_areas", [True, False])
 @pytest.mark.parametrize("name", MAPS)
-def test_pixels_are_the_workers(photograph, name):
+def test_pixels_are_the_workers(photograph, name, averages_areas):
     """OpenCV rounds its weights where ours are f32: a level apart at the most."""
-    theirs = g.warp_image(photograph, MAPS[name], (64, 80), FILL)
-    apart = np.abs(on_device(photograph, MAPS[name], (64, 80)).astype(int) - theirs)
+    theirs = g.warp_image(photograph, MAPS[name], (64, 80), FILL, averages_areas=averages_areas)
+    ours = on_device(photograph, MAPS[name], (64, 80), averages_areas=averages_areas)
+    apart = np.abs(ours.astype(int) - theirs)
     assert apart.max() <= 1
     assert (apart == 0).mean() > 0.85
+
+
+def test_without_averaging_a_shrunk_image_is_bilinear_of_the_photograph(photograph):
+    exact = in_float64(photograph, MAPS["far shrunk"], (12, 20))
+    assert np.abs(on_device(photograph, MAPS["far shrunk"], (12, 20), averages_areas=False) - exact).max() < 0.51
 
 
 def test_a_mirror_image_is_the_mirrored_image(photograph):
@@ -121,6 +138,13 @@ def root(write_coco, person):
         {"resize": Resize.letterbox, "instance_masks": True},
         {"resize": Resize.crop, "augmentation": WILD},
         {"view": View.person, "augmentation": WILD},
+        {
+            "view": View.person,
+            "augmentation": WILD,
+            "crop_fill": CropFill.mean,
+            "crop_shrink": CropShrink.area,
+            "joints_outside": JointsOutside.drop,
+        },
         {"view": View.main_person, "augmentation": WILD},
     ],
 )

@@ -19,9 +19,16 @@ TO_ORIGINAL = torch.tensor([[[2.0, 0.0, 30.0], [0.0, 2.0, -10.0]]])
 
 def crops(keypoints: list[Any], visibility: list[Any], sample_ids: list[int], matrix: Tensor = TO_ORIGINAL) -> Any:
     """``keypoints`` [B][K][2] in the crop."""
-    meta = SimpleNamespace(sample_id=torch.tensor(sample_ids), to_original=matrix.expand(len(sample_ids), 2, 3))
+    count = len(sample_ids)
+    meta = SimpleNamespace(
+        sample_id=torch.tensor(sample_ids),
+        to_original=matrix.expand(count, 2, 3),
+        input_hw=torch.tensor([[128, 96]]).expand(count, 2),
+    )
     persons = SimpleNamespace(
-        keypoints=torch.tensor(keypoints)[:, None], visibility=torch.tensor(visibility, dtype=torch.uint8)[:, None]
+        keypoints=torch.tensor(keypoints)[:, None],
+        visibility=torch.tensor(visibility, dtype=torch.uint8)[:, None],
+        is_real=torch.ones(count, 1).bool(),
     )
     return SimpleNamespace(persons=persons, meta=meta)
 
@@ -43,6 +50,14 @@ def test_the_mean_is_over_labelled_keypoints_in_pixels_of_the_crop() -> None:
     distance = KeypointDistance()
     distance.update(predicted(ANSWER, [0, 1]), crops(TRUTH, SEEN, [0, 1]))
     assert distance.compute() == {MEAN_DISTANCE: pytest.approx((5.0 + 2.0 + 0.0) / 3, abs=1e-5)}
+
+
+def test_keypoints_outside_their_crop_do_not_count() -> None:
+    distance = KeypointDistance()
+    truth = [[[10.0, 10.0], [-0.1, 5.0], [96.0, 5.0]], [[8.0, 8.0], [1.0, 128.0], [95.9, 127.9]]]
+    answer = [[[13.0, 14.0], [50.0, 50.0], [50.0, 50.0]], [[8.0, 8.0], [90.0, 90.0], [95.9, 125.9]]]
+    distance.update(predicted(answer, [0, 1]), crops(truth, [[2, 1, 2], [2, 1, 1]], [0, 1]))
+    assert distance.compute() == {MEAN_DISTANCE: pytest.approx((5.0 + 0.0 + 2.0) / 3, abs=1e-5)}
 
 
 def test_turning_and_mirroring_the_crop_changes_nothing() -> None:

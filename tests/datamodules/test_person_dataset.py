@@ -1,13 +1,28 @@
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from datamodules.annotations import read_annotations
 from datamodules.coco import CocoDataModule
-from datamodules.config import AugmentationConfig, DataConfig, DetectionsConfig, OnBadImage, View
+from datamodules.collate import Collate
+from datamodules.config import (
+    AugmentationConfig,
+    CropFill,
+    CropShrink,
+    DataConfig,
+    DetectionsConfig,
+    JointsOutside,
+    OnBadImage,
+    View,
+    WarpPlace,
+)
+from datamodules.contracts import labelled_inside
+from datamodules.geometry import compose, invert, translation, warp_image
 from datamodules.person_dataset import PersonDataset, crop_size_of
+from datamodules.photographs import read_photograph
 from datamodules.sampler import Draw
 from datamodules.skeleton import COCO
 from tests.datamodules.alone import alone
@@ -68,12 +83,60 @@ def test_keypoints_go_to_the_crop_and_back(write_coco, person, size):
 
 def test_pixels_are_those_of_the_photograph(write_coco, person):
     """A crop at scale 1 holds the photograph's own pixels."""
-    from datamodules.photographs import read_photograph
-
     root = write_coco([person(1, bbox=[40.0, 20.0, 96.0, 128.0])], {1: (200, 300)})
     sample = alone(dataset(root, crop_size=[128, 96], box_padding=1.0)[0])
-    photograph = read_photograph(root / "val2017/1.png", None, 10**6)
-    np.testing.assert_array_equal(sample.image.permute(1, 2, 0).numpy(), photograph[20:148, 40:136])
+    np.testing.assert_array_equal(pixels(sample), photograph_of(root)[20:148, 40:136])
+
+
+def photograph_of(root) -> np.ndarray:
+    return read_photograph(root / "val2017/1.png", None, 10**6)
+
+
+def pixels(sample) -> np.ndarray:
+    return sample.image.permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize(("fill", "color"), [(CropFill.black, [0, 0, 0]), (CropFill.mean, [124, 116, 104])])
+def test_fill_beyond_the_photograph(write_coco, person, fill, color):
+    """A corner of the crop lies outside: black by default; inside, the fill makes no difference."""
+    root = write_coco([person(1, bbox=[0.0, 0.0, 96.0, 128.0])], {1: (200, 300)})
+    assert DataConfig().crop_fill is CropFill.black
+    crop = pixels(alone(dataset(root, crop_size=[160, 120], crop_fill=fill)[0]))
+    assert crop[0, 0].tolist() == color
+    np.testing.assert_array_equal(crop[16:, 12:], photograph_of(root)[:144, :108])
+
+
+def test_shrinking_is_warp_affine_unless_areas_are_averaged(write_coco, person):
+    root = write_coco([person(1, bbox=[40.0, 30.0, 300.0, 400.0])], {1: (480, 640)})
+    plain, averaged = (dataset(root, crop_size=[64, 48], crop_shrink=shrink)[0] for shrink in CropShrink)
+    matrix = invert(plain.meta.to_original)
+    indices = compose(translation(0.5, 0.5), matrix, translation(-0.5, -0.5))
+    photograph = photograph_of(root)
+    bilinear = cv2.warpAffine(photograph, indices, (48, 64), flags=cv2.INTER_LINEAR)
+    apart = np.abs(plain.image.astype(int) - bilinear)  # four channels are warped with other rounding than three
+    assert apart.max() <= 1
+    np.testing.assert_array_equal(averaged.image, warp_image(photograph, matrix, (64, 48)))
+    assert np.abs(averaged.image.astype(int) - bilinear).mean() > 10
+    assert DataConfig().crop_shrink is CropShrink.bilinear
+
+
+@pytest.mark.parametrize("place", list(WarpPlace))
+def test_joints_outside_the_crop(write_coco, person, place):
+    """Kept, they are where the photograph has them; inside the crop both ways are the same."""
+    points = np.full((17, 3), 2.0)
+    points[:, :2] = np.random.default_rng(0).uniform((60, 20), (180, 190), (17, 2)).round()
+    root = write_coco([person(1, bbox=TALL, keypoints=points.ravel().tolist())], {1: (200, 300)})
+    kept, dropped = (dataset(root, joints_outside=each, warp=place)[0] for each in JointsOutside)
+    assert kept.persons.visibility.tolist() == [[2] * 17]
+    there = kept.persons.keypoints[0] @ kept.meta.to_original[:, :2].T + kept.meta.to_original[:, 2]
+    np.testing.assert_allclose(there, points[:, :2] + 0.5, atol=1e-3)
+    is_inside = dropped.persons.visibility[0] > 0
+    x, y = kept.persons.keypoints[0].T
+    np.testing.assert_array_equal(is_inside, (x >= 0) & (x < 192) & (y >= 0) & (y < 256))
+    assert 0 < is_inside.sum() < 17
+    np.testing.assert_array_equal(dropped.persons.keypoints[0, is_inside], kept.persons.keypoints[0, is_inside])
+    batch = Collate(pad_multiple=32)([kept]) if place is WarpPlace.worker else Collate(32).unwarped([kept]).batch
+    assert labelled_inside(batch)[0, 0].tolist() == is_inside.tolist()
 
 
 def test_who_makes_a_sample(write_coco, person):
@@ -120,7 +183,8 @@ def test_half_bodies(write_coco, person):
     points[:11, :2] = np.random.default_rng(0).uniform((100, 50), (140, 80), (11, 2))
     points[11:, :2] = np.random.default_rng(1).uniform((100, 125), (140, 170), (6, 2))
     root = write_coco([person(1, bbox=TALL, keypoints=points.ravel().tolist())], {1: (200, 300)})
-    data = dataset(root, train=True, augmentation=AugmentationConfig(flip=0.0, half_body=1.0))
+    halves = AugmentationConfig(flip=0.0, half_body=1.0)
+    data = dataset(root, train=True, augmentation=halves, joints_outside=JointsOutside.drop)
     seen = {tuple((data[Draw(0, epoch)].persons.visibility[0] > 0).tolist()) for epoch in range(12)}
     upper = tuple([True] * 11 + [False] * 6)
     assert seen == {upper, tuple(not is_upper for is_upper in upper)}

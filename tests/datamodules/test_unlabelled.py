@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules.config import DataConfig, Resize, View
+from datamodules.config import CropFill, CropShrink, DataConfig, Resize, View
 from datamodules.photographs import read_photograph
 from datamodules.selection import validation_annotations
 from datamodules.skeleton import COCO
@@ -37,9 +37,17 @@ def test_whole_images(coco_with_sizes: Path, resize: Resize, from_bgr: bool) -> 
 
 
 @pytest.mark.parametrize("from_bgr", [False, True])
-@pytest.mark.parametrize("resize", list(Resize))
-def test_crops_around_boxes(coco_with_sizes: Path, resize: Resize, from_bgr: bool) -> None:
-    config = DataConfig(root=str(coco_with_sizes), view=View.person, crop_size=[32, 24], pad_multiple=8, resize=resize)
+@pytest.mark.parametrize("shrink", list(CropShrink))
+@pytest.mark.parametrize("fill", list(CropFill))
+def test_crops_around_boxes(coco_with_sizes: Path, fill: CropFill, shrink: CropShrink, from_bgr: bool) -> None:
+    config = DataConfig(
+        root=str(coco_with_sizes),
+        view=View.person,
+        crop_size=[32, 24],
+        pad_multiple=8,
+        crop_fill=fill,
+        crop_shrink=shrink,
+    )
     dataset = build_dataset(validation_annotations(coco_with_sizes, config, COCO), config, COCO, train=False)
     make = UnlabelledSamples(config, COCO, from_bgr=from_bgr)
     people = dataset.people

@@ -15,6 +15,7 @@ from experiments import analyze
         (["--paper", "inspose"], "no analysis for paper 'inspose'; there is one for graph_pcnn"),
         (["--paper", "ssn", "--naive", "runs/other"], "--naive is of ssa, not of ssn"),
         (["--paper", "ssa", "--fsm", "3"], "--fsm is of ssn, not of ssa"),
+        (["--paper", "ssa", "--compare", "runs/other"], "--compare is of ssn, not of ssa"),
         (["--paper", "ssn", "--images", "0"], "'0' is no whole number from 1"),
         (["--paper", "ssn", "--images", "-1"], "'-1' is no whole number from 1"),
         (["--paper", "ssn", "--fsm", "0"], "'0' is no whole number from 1"),

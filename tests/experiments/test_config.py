@@ -25,6 +25,7 @@ from experiments.config import (
     list_papers,
     list_presets,
     load_config,
+    restore,
     to_plain,
 )
 from experiments.merging import read_yaml
@@ -264,6 +265,20 @@ def test_data_are_known_by_their_name_wherever_they_lie(toy: Path) -> None:
     assert known() != known("data.root=/datasets/coco")
     boxes = [f"data.detections.file={file}" for file in ("/a/boxes.json", "/b/boxes.json", "/a/others.json")]
     assert known(boxes[0]) == known(boxes[1]) != known(boxes[2])
+
+
+def test_top_down_runs_of_before_the_keys_of_crops_keep_their_crops() -> None:
+    """And whole-image runs, to which the keys mean nothing, still equal a new one."""
+    keys = ("crop_fill", "crop_shrink", "joints_outside")
+    for paper, before in (("ssn", ["mean", "area", "drop"]), ("inspose", ["black", "bilinear", "keep"])):
+        stored = to_plain(compose(paper))
+        assert restore(stored, "here") == compose(paper)
+        for key in keys:
+            stored["data"].pop(key)
+        restored = restore(stored, "here").data
+        assert [getattr(restored, key).value for key in keys] == before
+        changed = restore(stored, "here", ["data.crop_fill=black"]).data
+        assert changed.crop_fill.value == "black"
 
 
 def test_load_config_refuses_what_is_no_run(toy: Path) -> None:

@@ -15,7 +15,8 @@ import torch
 import yaml
 
 from experiments import config
-from experiments.config import list_papers, list_presets
+from experiments.config import compose, list_papers, list_presets
+from experiments.run import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,6 +51,7 @@ def test_a_run_leaves_everything_behind(run: Any, capfd: pytest.CaptureFixture[s
     assert result["config"] == yaml.safe_load((folder / "config.yaml").read_text())
     assert result["figures"]["AP"] > 0.5
     assert result["figures"]["APL"] is None
+    assert result["last"] == {"step": 9, "figures": result["figures"]}  # the end is the best one
     assert result["versions"]["torch"] == torch.__version__.split("+")[0]
 
     rows = metrics(folder)
@@ -161,7 +163,7 @@ def test_a_run_is_resumed_only_as_it_was_and_from_a_sound_checkpoint(
     monkeypatch.delenv("TOY_SIGNAL_AT")
     for changes, message in (
         (("optimizer.lr=0.3",), "was started with optimizer.lr=0.2, not 0.3"),
-        (("data.batch_size=3",), "samples_per_step 4, this run 3; set data.batch_size or trainer.accumulate"),
+        (("trainer.accumulate=3",), "samples_per_step 4, this run 6; set trainer.devices or trainer.accumulate"),
         (("data.batch_size=1",), "lies within an epoch, which must be finished with batch_size 2, not 1"),
     ):
         assert run("--name", "parts", "--resume", *changes) == 2
@@ -335,6 +337,22 @@ def test_inspose_runs_from_the_command_line(tmp_path: Path) -> None:
     terms = {row["metric"] for row in metrics(folder) if row["metric"].startswith("train/")}
     assert terms == {f"train/{name}" for name in ("cls", "keypoint", "disk_offset", "heatmap", "loss")}
     assert "warning" not in done.stderr.lower(), done.stderr
+
+
+@pytest.mark.parametrize("paper", ["graph_pcnn", "inspose", "ssa", "ssa_refiner", "ssn"])
+def test_print_config_shows_the_papers_step_on_devices_that_are_not_here(
+    paper: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = compose(paper).optimizer
+    command = ["--paper", paper, "--print-config", "trainer.devices=4", "trainer.num_nodes=2"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    first = out.splitlines()[0]
+    assert first.startswith(f"# {recipe.reference_batch} samples a step (8 devices × ")
+    assert first.endswith(f", learning rate {recipe.lr:g}")
+    assert yaml.safe_load(out)["optimizer"]["lr"] == recipe.lr
+    assert main([*command, "trainer.num_nodes=256"]) == 2
+    assert "1024 devices are more than the" in capsys.readouterr().err
 
 
 def test_the_command_line_answers_at_once(tmp_path: Path) -> None:

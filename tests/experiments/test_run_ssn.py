@@ -15,6 +15,7 @@ def test_modules_join_and_offsets_decay_in_a_run(tiny_coco, tmp_path, capfd, ref
     arguments = ["--paper", "ssn", "--preset", "smoke", "--name", "one", f"output.root={tmp_path}"]
     more = [f"data.root={tiny_coco}", "wandb.mode=disabled", "output.pictures=0", "data.batch_size=4"]
     more += [f"optimizer.reference_batch={reference}", "trainer.log_every_steps=1"]
+    more += ["trainer.accumulate=1", "optimizer.scale_lr=linear"]
     more += [f"model.feature_shift.insert_step={insert_step}"]
     assert main([*arguments, *more]) == 0
     folder = tmp_path / "ssn" / "one"

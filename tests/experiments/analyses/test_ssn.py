@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from datamodules.skeleton import COCO, Skeleton
-from experiments.analyses.ssn import PAIRS, main, point_pairs, reach
+from experiments.analyses.ssn import main, reach
+from experiments.analyses.ssn_study import PAIRS, point_pairs
 from experiments.config import ConfigError, compose, to_plain
 from lightning_modules.ssn.module import SpatialShortcutNetwork
 from lightning_modules.ssn.network import feature_shift_modules
@@ -21,7 +22,7 @@ def checkpoint(tmp_path, write_coco, person):
     box = [20.0, 10, 60, 100]
     root = write_coco([person(1, bbox=box), person(2, image_id=2, bbox=box)], {1: (120, 100), 2: (120, 100)})
 
-    def build(*overrides: str) -> str:
+    def build(*overrides: str, file: str = "sent.ckpt") -> str:
         config = compose("ssn", "smoke", [f"data.root={root}", *overrides])
         torch.manual_seed(0)
         module = SpatialShortcutNetwork(config.model, config.optimizer, COCO)
@@ -32,14 +33,14 @@ def checkpoint(tmp_path, write_coco, person):
             "hyper_parameters": dict(module.hparams),
             "state_dict": module.state_dict(),
         }
-        torch.save(content, tmp_path / "sent.ckpt")
-        return str(tmp_path / "sent.ckpt")
+        torch.save(content, tmp_path / file)
+        return str(tmp_path / file)
 
     return build
 
 
 def options(run: str, **changes) -> Namespace:
-    return Namespace(**{"run": run, "images": 1, "out": None, "fsm": 3, "overrides": [], **changes})
+    return Namespace(**{"run": run, "images": 1, "out": None, "fsm": 3, "compare": [], "overrides": [], **changes})
 
 
 INSERTED = "model.feature_shift.insert_step=0"
@@ -81,6 +82,21 @@ def test_without_shifting_there_are_no_offsets_to_draw(checkpoint, tmp_path):
     assert {tuple(place) for place in numbers["non_local_maps"]["points"][0]["window"]} == {
         tuple(numbers["non_local_maps"]["points"][0]["position"])
     }
+
+
+def test_runs_stand_beside_each_other(checkpoint, tmp_path):
+    run = checkpoint(INSERTED)
+    others = [
+        checkpoint(INSERTED, "model.feature_shift.correlation_attention=none", file="unattended.ckpt"),
+        checkpoint(INSERTED, "model.feature_shift.shifting=false", file="unshifted.ckpt"),
+    ]
+    main(options(run))
+    alone = cv2.imread(str(tmp_path / "analysis" / "contributions.png")).shape[1]
+    main(options(run, compare=others))
+    assert cv2.imread(str(tmp_path / "analysis" / "contributions.png")).shape[1] == pytest.approx(3 * alone, abs=3)
+    found = json.loads((tmp_path / "analysis" / "analysis.json").read_text())["contributions"]
+    assert [found["run"], *(each["run"] for each in found["compared"])] == [run, *others]
+    assert ["attention" in each["counts"] for each in found["compared"]] == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,19 @@ def test_a_run_by_hand_counts_if_it_has_exactly_the_settings_of_a_row(store: Any
     assert lay_out(report).rows[1].state == "not run"
 
 
+def test_the_last_weights_stand_beside_the_best_and_can_be_shown(store: Any) -> None:
+    file = store("near", 0, 0.6) / "result.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "last": {"step": 9, "figures": {"AP": 0.5, "AP50": None}}}))
+    best, last = (store.collect(weights=weights) for weights in ("best", "last"))
+    assert (best.rows[0].ours["AP"].mean, last.rows[0].ours["AP"].mean) == pytest.approx((60.0, 50.0))
+    assert "ours, best weights; with the last weights: near AP 50.0" in lay_out(best).notes
+    assert "last weights" in lay_out(last).ours_head
+    assert any("with the best weights: near AP 60.0" in note for note in lay_out(last).notes)
+    store("far away", 0, 0.4)  # a result of an earlier version, which has no last weights
+    assert store.collect(weights="last").rows[1].ours == {}
+
+
 def test_what_is_begun_is_not_a_result(store: Any) -> None:
     folder = store("near", 0, 0.5)
     (folder / "result.json").unlink()

@@ -31,7 +31,9 @@ def report(tmp_path: Path) -> ReportTable:
         (folder / "pictures" / "best.jpg").write_bytes(b"\xff\xd8 a picture")
         rows = [f"{step},0,train/loss,{step + seed}" for step in (1, 2)] + ["2,0,val/AP,0.5", "9,0,train/loss,nan", "4"]
         (folder / "metrics.csv").write_text("step,epoch,metric,value\n" + "\n".join(rows) + "\n")
-        runs.append(Result(folder, "p", "rendered-val-3-images-single-scale", "smoke", seed, None, {}, None, {}, 0.0))
+        runs.append(
+            Result(folder, "p", "rendered-val-3-images-single-scale", "smoke", seed, None, {}, {}, None, {}, 0.0)
+        )
     odd = Row("<K> = 5 & 10 %_", "val", {"a.b": 1}, {}, {"AP": 60.3, "seconds": "> 0.65"})
     table = Table(
         paper="p",
@@ -45,10 +47,10 @@ def report(tmp_path: Path) -> ReportTable:
         curves=None,
     )
     rows = (
-        ReportRow(table.rows[0], {"AP": Figure(50.0, 1.25, 2)}, tuple(runs), ()),
-        ReportRow(odd, {}, (), ()),
+        ReportRow(table.rows[0], {"AP": Figure(50.0, 1.25, 2)}, tuple(runs), (), {}),
+        ReportRow(odd, {}, (), (), {}),
     )
-    return ReportTable(table, rows, ("AP",), "smoke", {})
+    return ReportTable(table, rows, ("AP",), "smoke", {}, "best")
 
 
 def test_the_terminal_puts_both_beside_or_below_each_other_and_warns_first(report: ReportTable) -> None:

@@ -47,6 +47,7 @@ def test_a_row_is_one_run_over_interruption_and_its_report_holds_table_curves_an
     assert (first.exit_code, second.exit_code) == (1, 0)
     result = json.loads((job.directory / "result.json").read_text())
     assert "best/AP" not in first.summary
+    assert second.summary["last/AP"] == pytest.approx(result["last"]["figures"]["AP"])
     assert second.summary["best/AP"] == pytest.approx(result["figures"]["AP"])
     steps = [step["trainer/global_step"] for half in (first, second) for step in half.history if "train/offset" in step]
     assert steps == list(range(9))  # every step once, over both halves

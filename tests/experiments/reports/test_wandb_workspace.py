@@ -12,7 +12,7 @@ from experiments.tables.loader import find_table
 
 def test_every_table_is_a_section_with_its_curves() -> None:
     pytest.importorskip("wandb_workspaces")
-    reports = [ReportTable(find_table("ssa", number), (), ("AP",), None, {}) for number in ("3.2", "5")]
+    reports = [ReportTable(find_table("ssa", number), (), ("AP",), None, {}, "best") for number in ("3.2", "5")]
     made = workspace(reports, project="p", entity="e")
     assert [section.name for section in made.sections] == [
         f"{report.table.label}: {report.table.title}" for report in reports

@@ -8,6 +8,7 @@ import torch
 from lightning_modules.graph_pcnn import guided_points
 from lightning_modules.graph_pcnn.config import Config
 from lightning_modules.graph_pcnn.guided_points import GuidedPointSampler, split_points
+from losses.guided_point import GuidedPointClassification, GuidedPointRegression
 
 SIZE = torch.Size([64, 48])
 LIMIT = torch.tensor([47.0, 63.0])
@@ -79,6 +80,25 @@ def test_near_points_at_the_border_are_positive_and_on_the_map():
     points = guided_points.near_points(center, 5000, 6.0, SIZE, generator())
     assert ((points >= 0) & (points <= LIMIT)).all()
     assert ((points - center[:, :, None]).norm(dim=-1) < 6.0).all()
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_points_of_joints_outside_the_map_stay_on_it_with_true_labels(shuffle):
+    """Near points are positive as long as the disk meets the map; beyond a corner it may not, and none is."""
+    target = torch.tensor([[[-5.5, 20.0], [20.0, 68.5], [-4.0, -4.2], [-5.0, -5.0], [52.9, 63.0]]])
+    sampler = GuidedPointSampler((16, 16, 16), 6.0, 4.0, shuffle)
+    labelled = torch.ones(1, 5).bool()
+    points = sampler(torch.rand(1, 5, *SIZE, generator=generator(1)), target, labelled, generator())
+    assert ((points.position >= 0) & (points.position <= LIMIT)).all()
+    torch.testing.assert_close(points.offset, target[:, :, None] - points.position)
+    assert torch.equal(points.is_positive, points.offset.norm(dim=-1) < 6)
+    assert torch.equal(points.is_reliable, points.offset.norm(dim=-1) < 4)
+    positives = points.is_positive.sum(-1)[0].tolist()
+    assert min(positives[:3] + positives[4:]) >= 16
+    assert positives[3] == 0
+    arguments = (points.offset, points.is_positive, torch.ones(1, 5))
+    assert GuidedPointClassification(2.0)(torch.zeros(1, 5, 48, 2), *arguments).isfinite()
+    assert GuidedPointRegression()(torch.zeros(1, 5, 48, 2), *arguments).isfinite()
 
 
 def test_far_points_are_negative_on_the_map_and_uniform():

@@ -1,5 +1,7 @@
 """Encoding and decoding are inverse; mirrored images give mirrored poses."""
 
+import math
+
 import pytest
 import torch
 
@@ -98,6 +100,53 @@ def test_targets_are_sampled_gaussians():
             expected = torch.exp(-((i - x) ** 2 + (j - y) ** 2) / 2) * ((i - x).abs() <= 3) * ((j - y).abs() <= 3)
             assert torch.allclose(targets.heatmap_s4[b, k].double(), expected * labelled, atol=1e-6)
             assert targets.weight[b, k] == labelled
+
+
+def of_the_bases(x, y, map_hw, sigma):
+    """Heatmap f64 and weight of a joint at input pixel x, y by the loop of SimpleBaseline and HRNet.
+
+    There a joint one cell farther than 3σ left of or above the map has weight 1 and nothing drawn; here it has none.
+    """
+    height, width = map_hw
+    reach, mu = int(3 * sigma), (int(x / 4 + 0.5), int(y / 4 + 0.5))
+    low, high = [m - reach for m in mu], [m + reach + 1 for m in mu]
+    heat = torch.zeros(height, width, dtype=torch.float64)
+    if low[0] >= width or low[1] >= height or high[0] <= 0 or high[1] <= 0:
+        return heat, 0
+    for j in range(max(0, low[1]), min(high[1], height)):
+        for i in range(max(0, low[0]), min(high[0], width)):
+            heat[j, i] = math.exp(-((i - mu[0]) ** 2 + (j - mu[1]) ** 2) / (2 * sigma**2))
+    return heat, 1
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
+def test_targets_within_and_around_the_crop_are_those_of_the_bases(sigma):
+    people = persons(batch=12)
+    keypoints = (torch.rand(12, 1, 17, 2, generator=torch.Generator().manual_seed(4)) - 0.25) * 2 * WIDTH
+    people = people._replace(keypoints=keypoints, visibility=torch.ones_like(people.visibility))
+    targets = encode_targets(people, (32, 24), sigma, GaussianCenter.rounded)
+    is_outside = (keypoints < 0).any(-1) | (keypoints >= torch.tensor([WIDTH, HEIGHT])).any(-1)
+    taught_outside = 0
+    for b in range(12):
+        for k in range(17):
+            expected, weight = of_the_bases(*keypoints[b, 0, k].tolist(), (32, 24), sigma)
+            assert targets.weight[b, k] == weight
+            torch.testing.assert_close(targets.heatmap_s4[b, k].double(), expected, atol=1e-6, rtol=0)
+            taught_outside += int(is_outside[b, 0, k]) * weight
+    assert taught_outside > 10
+    assert not targets.weight.all()
+
+
+@pytest.mark.parametrize(("cells", "weight"), [(-2.0, 1), (-6.0, 1), (-6.1, 0)])
+def test_a_joint_left_of_the_map(cells, weight):
+    """σ = 2: the first column holds exp(-x² / 2σ²) in the joint's row; beyond 3σ there is nothing to learn."""
+    people = persons(batch=1)
+    people.keypoints[0, 0, 0] = torch.tensor([4 * cells, 40.0])
+    people.visibility[0, 0, 0] = 2
+    targets = encode_targets(people, (32, 24), 2.0, GaussianCenter.exact)
+    assert targets.weight[0, 0] == weight
+    assert targets.heatmap_s4[0, 0, 10, 0].item() == pytest.approx(math.exp(-(cells**2) / 8) * weight, abs=1e-6)
+    assert targets.position[0, 0].tolist() == ([cells, 10.0] if weight else [0.0, 0.0])
 
 
 def test_person_scores_average_the_keypoints_above_the_threshold():

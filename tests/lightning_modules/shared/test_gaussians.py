@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from lightning_modules.shared.gaussians import bell, draw_gaussians, gaussian_radius, window_cells
+from lightning_modules.shared.gaussians import bell, draw_gaussians, gaussian_radius, reaches_map, window_cells
 
 
 def test_radius_by_hand() -> None:
@@ -67,6 +67,12 @@ def test_window_at_a_corner() -> None:
     assert offsets.tolist()[:3] == [[-1, -1], [0, -1], [1, -1]]
     assert is_inside.view(3, 3).tolist() == [[False] * 3, [False, True, True], [False, True, True]]
     assert index.view(3, 3)[1:, 1:].tolist() == [[0, 1], [5, 6]]
+
+
+def test_a_gaussian_reaches_the_map_up_to_three_sigma_beyond_its_outermost_cells() -> None:
+    inside = [[0.0, 0.0], [-3.0, 5.0], [9.0, 10.0], [3.0, -3.0], [-3.0, -3.0]]
+    outside = [[-3.1, 5.0], [9.1, 5.0], [3.0, 10.1], [3.0, -3.1], [2.0, 1e6]]
+    assert reaches_map(torch.tensor([inside, outside]), 1.0, (8, 7)).tolist() == [[True] * 5, [False] * 5]
 
 
 def test_the_product_of_two_bells_is_a_gaussian_without_subnormal_numbers() -> None:

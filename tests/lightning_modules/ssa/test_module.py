@@ -1,11 +1,14 @@
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.contracts import PoseBatch
@@ -159,6 +162,24 @@ def test_refiner_trains_and_serves_from_its_checkpoint(make_batch: Make, small_c
     refined, unrefined = module.predict(batch), plain.predict(batch)
     torch.testing.assert_close(refined.scores, unrefined.scores)
     assert not torch.equal(refined.keypoints, unrefined.keypoints)
+
+
+def test_refiner_learns_joints_outside_as_far_as_their_gaussian_reaches(make_batch: Make) -> None:
+    """σ of 2 cells: a Gaussian six cells left of the map still teaches its joint's map, one farther away nothing."""
+    refiner = SinglePerson(small_refiner(), OptimizerConfig(), COCO)
+    batch = make_batch(people=1, height=64, width=48)
+    batch.persons.visibility[:] = 0
+    batch.persons.visibility[0, 0, :2] = 1
+    batch.persons.keypoints[0, 0, :2] = torch.tensor([[-24.0, 30.0], [-24.1, 30.0]])
+    seen: list[tuple[Tensor, Tensor, Tensor]] = []
+    refiner.criterion.register_forward_hook(lambda _, given, loss: seen.append(given))
+    with patch.object(refiner, "log"):
+        refiner.training_step(batch, 0)
+    _, targets, weight = seen[0]
+    assert weight[0].tolist() == [1.0] + [0.0] * 16
+    assert weight[1:].sum() == 0
+    assert targets[0, 0, 7, 0].item() == pytest.approx(math.exp(-(6**2) / 8), rel=1e-5)
+    assert targets[0, 1].sum() == 0
 
 
 def test_refinement_without_a_usable_checkpoint_is_refused(small_config: Make, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -89,6 +90,20 @@ def test_scores_are_the_supplements_gradients():
         torch.testing.assert_close(scores.inputs, expected, rtol=1e-3, atol=1e-4)
         assert scores.attention is None
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+
+
+def test_gradient_times_activation_tells_a_weak_branch_from_its_input():
+    """N adds to P, so their gradients are nearly equal however small N is; the parts of the sum are not."""
+    network, images = three_block(), torch.randn(2, 3, 32, 32)
+    last = feature_shift_modules(network)[2]
+    nn.init.normal_(last.expand.weight, std=1e-3)
+    scores = keypoint_scores(network, last, [images])
+    counts = [int((table > 0.5).sum()) for table in (scores.non_local, scores.inputs)]
+    assert counts[0] == pytest.approx(counts[1], rel=0.1)
+    assert scores.non_local_parts.max() < 0.1
+    parts = torch.cat([scores.non_local_parts, scores.input_parts])
+    present = parts.amax(0) > 0
+    torch.testing.assert_close(parts.amax(0)[present], torch.ones(int(present.sum())))
 
 
 def test_the_clearest_channel_responds_at_both_points_of_every_crop():

@@ -75,6 +75,16 @@ def test_folded_it_computes_the_same_in_mixed_precision():
         torch.testing.assert_close(shift.folded()(maps).float(), shift(maps).float(), rtol=0.05, atol=0.05)
 
 
+@torch.no_grad()
+def test_folded_positions_are_exact_on_bfloat16_maps():
+    shift = stirred(kind=CorrelationAttention.scaled)
+    maps = torch.randn(2, 4, 6, 5).bfloat16()
+    expected = shift(maps.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = shift.float().folded()(maps)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_what_waits_is_not_folded():
     shift = waiting()
     assert shift.folded() is shift

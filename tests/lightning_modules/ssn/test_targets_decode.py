@@ -73,6 +73,32 @@ def test_what_is_not_labelled_has_neither_heat_nor_weight():
     assert torch.equal(targets.heatmap_s4.amax((2, 3)) > 0.9, expected > 0)
 
 
+@pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
+def test_joints_outside_the_map_are_taught_as_far_as_their_gaussian_reaches(sigma):
+    """Against pixels one by one in f64: the part inside, and weight 1, up to 3σ beyond the outermost cells."""
+    reach = 3 * sigma
+    cells = [
+        (-2.0, 10.0),
+        (MAP[1] + 1.0, 31.5),
+        (5.0, -reach + 0.01),
+        (MAP[1] - 1 + reach - 0.01, -0.5),
+        (-reach - 0.01, 10.0),
+        (5.0, MAP[0] - 1 + reach + 0.01),
+        (-400.0, 900.0),
+    ]
+    persons = crops(1).persons
+    persons.keypoints[0, 0, : len(cells)] = 4 * (torch.tensor(cells) + 0.5)
+    targets = encode_targets(persons, MAP, sigma)
+    assert targets.weight[0].tolist() == [1, 1, 1, 1, 0, 0, 0] + [1] * 10
+    for heat, weight, (x, y) in zip(targets.heatmap_s4[0], targets.weight[0], cells, strict=False):
+        expected = [
+            [np.exp(-((i - x) ** 2 + (j - y) ** 2) / (2 * sigma**2)) * float(weight) for i in range(MAP[1])]
+            for j in range(MAP[0])
+        ]
+        np.testing.assert_allclose(heat.double(), expected, atol=1e-5)
+        assert bool(heat.any()) == bool(weight)
+
+
 def test_scores():
     batch = crops(2)
     heatmap = torch.zeros(2, 17, *MAP)

@@ -85,6 +85,22 @@ def test_offsets_learn_in_bfloat16():
     assert (rough.grad - exact.grad).norm() < 0.02 * exact.grad.norm()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_positions_are_not_rounded_to_the_precision_of_the_maps(dtype):
+    """Forward and backward, each value is the exact one but for the rounding of the result itself."""
+    maps, offsets = example(torch.float32)
+    maps = maps.to(dtype)
+    weights = torch.randn(maps.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    low = maps.clone().requires_grad_()
+    shifted = translate(low, offsets)
+    shifted.backward(weights)
+    exact = maps.double().requires_grad_()
+    reference = by_the_equation(maps.double(), offsets.double())
+    translate(exact, offsets.double()).backward(weights.double())
+    assert torch.equal(shifted.double(), reference.to(dtype).double())
+    assert torch.equal(low.grad.double(), exact.grad.to(dtype).double())
+
+
 def test_transposed_input_and_a_batch_of_one():
     maps, offsets = example()
     columns_first = maps.contiguous(memory_format=torch.channels_last)
