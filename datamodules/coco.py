@@ -56,8 +56,9 @@ class CocoDataModule(pl.LightningDataModule):
         self.seed = seed
         self.train_set: ImageDataset | None = None
         self.val_set: ImageDataset | None = None
-        self.resumes_at: tuple[int, int] | None = None
-        """Epoch and finished batches of the checkpoint that training continues, as ``progress`` gives them."""
+        self.resumes_at = (0, 0)
+        """Epoch in which training goes on, and how many of its batches are done. Set it before ``fit``: papers ask for
+        the number of steps, which makes the loader, before Lightning restores its loops."""
         self._colors_on: dict[torch.device, Colors] = {}
 
     @property
@@ -137,8 +138,7 @@ class CocoDataModule(pl.LightningDataModule):
         dataset = _ready(self.train_set)
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         sampler = EpochSampler(len(dataset), self.seed, world, rank)
-        # Papers ask for the number of steps before Lightning restores its loops: the loader is made for that.
-        epoch, batches = self.resumes_at or (progress(self.trainer.fit_loop.state_dict()) if self.trainer else (0, 0))
+        epoch, batches = self.resumes_at
         sampler.start_at(epoch, batches * self.config.batch_size)
         return self._loader(
             dataset,
@@ -192,13 +192,6 @@ class CocoDataModule(pl.LightningDataModule):
     def _min_size(self, train: bool) -> int:
         of_crops = self.config.view is View.person or (train and self.config.view is View.main_person)
         return 0 if of_crops or self.config.resize is Resize.shorter_side else self.config.size
-
-
-def progress(fit_loop: dict[str, Any]) -> tuple[int, int]:
-    """The epoch that the state of Lightning's fit loop is in, and how many batches of it are done."""
-    epochs, batches = fit_loop["epoch_progress"]["current"], fit_loop["epoch_loop.batch_progress"]["current"]
-    is_within = epochs["ready"] > epochs["processed"]
-    return epochs["processed"], batches["ready"] if is_within else 0
 
 
 def normalize(images: Tensor, input_hw: Tensor, mean: Tensor, std: Tensor) -> Tensor:

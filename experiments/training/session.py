@@ -25,7 +25,7 @@ from callbacks.run_record import RunRecord, draw_curves
 from callbacks.vitals import Vitals
 from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
 from callbacks.weight_average import average_weights
-from datamodules.coco import CocoDataModule, progress
+from datamodules.coco import CocoDataModule
 from datamodules.skeleton import Skeleton, load_skeleton
 from datamodules.workers import kill_workers, signals_held
 from experiments.config import ConfigError, OnNan, RunConfig, to_plain
@@ -103,7 +103,7 @@ class Session:
     def fit(self, *, resume: bool) -> None:
         """Train, from the newest sound checkpoint if ``resume``."""
         checkpoint = checkpoint_to_resume(self.directory, self.config, self.say) if resume else None
-        self.data.resumes_at = _position(checkpoint) if checkpoint else None
+        self.data.resumes_at = _position(checkpoint) if checkpoint else (0, 0)
         try:
             self.trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         except ValueError as error:
@@ -222,8 +222,11 @@ class Session:
 
 
 def _position(checkpoint: Path) -> tuple[int, int]:
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    return progress(content["loops"]["fit_loop"])
+    """The epoch that a checkpoint lies in, and how many batches of it are done."""
+    loop = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["loops"]["fit_loop"]
+    epochs, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]["current"]
+    is_within = epochs["ready"] > epochs["processed"]
+    return epochs["processed"], batches["ready"] if is_within else 0
 
 
 def build_module(config: RunConfig, skeleton: Skeleton, plan: BatchPlan) -> pl.LightningModule:
