@@ -11,6 +11,7 @@ from callbacks.coco_evaluation import CocoEvaluation
 from callbacks.interruption import keep_out_lightning
 from callbacks.progress import ProgressLine
 from datamodules.coco import CocoDataModule
+from datamodules.result_files import write_whole
 from experiments.checkpoint import Trained, checkpoint_file, load_trained, read_checkpoint
 from experiments.command_line import make_folder
 from experiments.config import to_plain
@@ -133,5 +134,5 @@ def _default_folder(checkpoint: Path, protocol: str) -> Path:
 
 
 def _write(file: Path, content: Any) -> Path:
-    file.write_text(json.dumps(content))
+    write_whole(file, json.dumps(content))
     return file

@@ -145,6 +145,8 @@ class Session:
             train={**facts, "best_step": self.callbacks.checkpoints.best_step, "lr_factor": self.plan.lr_factor},
             data_faults=self.data.faults,
         )
+        if not self.config.trainer.keep_optimizer:
+            self.callbacks.checkpoints.keep_weights()
         summary = {f"best/{name}": figure for name, figure in figures.items()}
         summary |= {f"last/{name}": figure for name, figure in last.items()}
         self._close(loggers, summary, exit_code=0)
@@ -152,10 +154,13 @@ class Session:
         return Outcome(figures, protocol, result_file, self.callbacks.pictures.last_file)
 
     def _evaluate_the_end(self, loggers: list[Logger]) -> bool:
-        """Where the schedule ends between two evaluations, its last weights may be the best; True if they are."""
+        """Whether what was evaluated last is the best checkpoint. The end of a schedule that lies between two
+        evaluations is evaluated first."""
         checkpoints, step = self.callbacks.checkpoints, self.trainer.global_step
         if checkpoints.evaluated_step == step and self.callbacks.evaluation.figures:
-            return False
+            if checkpoints.best_step == step:
+                self.callbacks.pictures.name_best()
+            return checkpoints.best_step == step
         self._evaluate(Path(self.trainer.strategy.broadcast(str(checkpoints.last))))
         figures = self.callbacks.evaluation.figures
         self.say(f"the end, step {step}, evaluated: AP {100 * figures['AP']:.1f}")
