@@ -17,6 +17,7 @@ from datamodules.config import OnBadAnnotation
 from datamodules.contracts import Predictions
 from datamodules.evaluator import FIGURES
 from datamodules.skeleton import COCO
+from lightning_modules.graph_pcnn.reliable_share import ReliableShare
 
 
 class FakeEvaluator:
@@ -194,3 +195,16 @@ def test_each_stage_has_its_distance_where_people_are_given(trainer: Any) -> Non
         "stage1/AP",
         "stage1/mean_distance_px",
     ]
+
+
+def test_a_modules_own_measure_is_logged_with_its_stage(trainer: Any) -> None:
+    module = OneStage(stages=("stage1", "stage2"), measures={"stage2": ReliableShare(0.5)})
+    scored = predictions(0.0)
+    scored.keypoints[..., 2] = torch.linspace(0.0, 1.0, 17)
+    callback = CocoEvaluation()
+    evaluate(callback, trainer, module, {"stage1": scored, "stage2": predictions(0.0)})
+    assert callback.figures["reliable_share"] == 0.0
+    logged = evaluate(callback, trainer, module, {"stage1": scored, "stage2": scored})  # remembers nothing
+    assert logged["val/reliable_share"] == callback.figures["reliable_share"] == pytest.approx(8 / 17)
+    assert logged["val/stage2/reliable_share"] == pytest.approx(8 / 17)
+    assert "val/stage1/reliable_share" not in logged

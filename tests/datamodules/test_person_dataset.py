@@ -21,7 +21,7 @@ from datamodules.config import (
 )
 from datamodules.contracts import labelled_inside
 from datamodules.geometry import compose, invert, translation, warp_image
-from datamodules.person_dataset import PersonDataset, crop_size_of
+from datamodules.person_dataset import PersonDataset, PersonWarp, crop_size_of
 from datamodules.photographs import read_photograph
 from datamodules.sampler import Draw
 from datamodules.skeleton import COCO
@@ -190,6 +190,24 @@ def test_half_bodies(write_coco, person):
     assert seen == {upper, tuple(not is_upper for is_upper in upper)}
     never = dataset(root, train=True)[Draw(0, 0)]
     assert never.persons.visibility.min() > 0
+
+
+@pytest.mark.parametrize(("probability", "share"), [(0.0, 0.0), (0.69, 0.69), (1.0, 1.0)])
+def test_the_upper_half_is_taken_with_its_probability(probability, share):
+    config = DataConfig(crop_size=[64, 48])
+    warp = PersonWarp(config, AugmentationConfig(flip=0.0, half_body=1.0, half_body_upper=probability))
+    warp.set_random_seed(0)
+    lower, upper = np.array([[20.0, 60.0, 40.0, 90.0]]), np.array([[20.0, 10.0, 40.0, 40.0]])
+    given = {"person_box": upper[0], "half_body_boxes": np.concatenate([lower, upper])}
+
+    def center_y(matrix):
+        return (32 - matrix[1, 2]) / matrix[1, 1]
+
+    centers = [center_y(warp.draw(given)[0]) for _ in range(1000)]
+    assert np.mean(np.isclose(centers, 25.0)) == pytest.approx(share, abs=0.04)
+    for only in (lower, upper):  # a person with one half that can be taken
+        matrix, _, _ = warp.draw({**given, "half_body_boxes": only})
+        assert center_y(matrix) == pytest.approx(only[0, 1::2].mean())
 
 
 def detections(root, entries) -> DetectionsConfig:

@@ -1,6 +1,6 @@
 """``--preset mini`` is the recipe in miniature: it changes size and time, and nothing of what a paper proposes."""
 
-from itertools import takewhile
+from itertools import product, takewhile
 from pathlib import Path
 
 import pytest
@@ -146,12 +146,14 @@ def test_the_lists_name_keys_that_exist(paper: str) -> None:
 WHICH_IMAGES = {"data.train_split", "data.val_split", "data.train_image_ids", "data.val_image_ids"}
 
 
-@pytest.mark.parametrize("preset", ["demo", "overfit"])
-@pytest.mark.parametrize("paper", ["inspose", "openpose_ssal", "ssa"])
+@pytest.mark.parametrize(
+    ("paper", "preset"),
+    [*product(("inspose", "openpose_ssal", "ssa"), ("demo", "overfit")), ("graph_pcnn", "overfit")],
+)
 def test_what_demo_and_overfit_change_besides_is_explained(paper: str, preset: str) -> None:
     page = (Path(__file__).parents[2] / "docs" / "papers.md").read_text()
     table = page.split("## What `demo` and `overfit` change")[1]
-    title = {"inspose": "InsPose", "openpose_ssal": "OpenPose", "ssa": "SSA"}[paper]
+    title = {"graph_pcnn": "Graph-PCNN", "inspose": "InsPose", "openpose_ssal": "OpenPose", "ssa": "SSA"}[paper]
     first, *more = table.split(f"\n| {title} |")[1].splitlines()
     rows = "".join([first, *takewhile(lambda row: row.startswith("| |"), more)])
     silent = [

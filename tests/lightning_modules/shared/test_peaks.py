@@ -1,7 +1,9 @@
+import cv2
+import numpy as np
 import pytest
 import torch
 
-from lightning_modules.shared.peaks import argmax_peaks, average_flipped, dark_peaks, quarter_peaks
+from lightning_modules.shared.peaks import argmax_peaks, average_flipped, blur, dark_peaks, quarter_peaks
 
 SIZE = (16, 12)
 
@@ -52,12 +54,32 @@ def test_dark_finds_the_middle_of_a_gaussian(sigma, error):
     assert torch.equal(score, argmax_peaks(gaussians(places(), sigma))[1])
 
 
-def test_dark_does_not_leave_what_is_no_peak():
+@pytest.mark.parametrize("kernel", [3, 11, 17])
+def test_the_blur_is_opencvs_over_zeros_with_the_old_maximum(kernel):
     torch.manual_seed(0)
-    noise = torch.randn(2, 50, *SIZE)
-    moved = (dark_peaks(noise)[0] - argmax_peaks(noise)[0]).abs()
-    assert moved.isfinite().all()
-    assert moved.max() <= 1
+    heatmap = torch.rand(2, 3, *SIZE)
+    border = kernel // 2
+    for found, given in zip(blur(heatmap, kernel).flatten(0, 1), heatmap.flatten(0, 1).numpy(), strict=True):
+        smooth = cv2.GaussianBlur(np.pad(given, border), (kernel, kernel), 0)[border:-border, border:-border]
+        torch.testing.assert_close(found, torch.from_numpy(smooth * (given.max() / smooth.max())))
+
+
+def test_darks_kernel_follows_sigma_unless_it_is_given():
+    heatmap = gaussians(places(), 1.0) + 0.3 * gaussians(places() + 1.5, 1.0)
+    by_kernel = {kernel: dark_peaks(heatmap, 1.0, kernel)[0] for kernel in (3, 11)}
+    assert not torch.allclose(by_kernel[3], by_kernel[11], atol=0.01)
+    assert torch.equal(dark_peaks(heatmap, 1.0)[0], by_kernel[3])
+    assert torch.equal(dark_peaks(heatmap, 2.0)[0], by_kernel[11])
+
+
+def test_a_step_of_dark_may_be_longer_than_a_cell():
+    """The highest cell is a spike three cells beside the middle of a wide Gaussian, which the blurred map shows."""
+    heatmap = gaussians(torch.tensor([[[5.0, 8.0]]]), 3.0)
+    heatmap[0, 0, 8, 8] += 0.45
+    points, _ = dark_peaks(heatmap, 3.0)
+    assert argmax_peaks(heatmap)[0].tolist() == [[[8, 8]]]
+    assert points[0, 0, 0] == pytest.approx(5.0, abs=0.5)
+    assert points[0, 0, 1] == pytest.approx(8.0, abs=1e-4)
 
 
 def test_the_mirror_image_turned_back_adds_nothing_to_a_symmetric_network():
