@@ -9,19 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 MONITOR = "val/AP"
 """Figure to maximise, the same on all ranks; NaN is never the best."""
 
+RESUMING = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "current_model_state")
+"""Entries of a checkpoint that only a training that goes on reads."""
+
 
 class Checkpoints(Checkpoint):
     """Keeps the best and the last state of a run.
 
-    ``best.ckpt`` is written after an evaluation whose ``MONITOR`` is above all earlier ones; the end of a training that
-    ends between two evaluations is offered by ``offer_last``. ``last.ckpt`` is written
-    after every epoch, after every evaluation within an epoch, and every ``every_steps`` optimizer steps; the one before
-    stays as ``previous.ckpt``, in case the newest is damaged. Files appear whole or not at all.
+    ``last.ckpt`` is written after every epoch, after every evaluation within an epoch, and every ``every_steps``
+    optimizer steps; the one before stays as ``previous.ckpt``, in case the newest is damaged. The first ``last.ckpt``
+    after an evaluation whose ``MONITOR`` is above all earlier ones is ``best.ckpt`` too: the same file under two names
+    where the file system has hard links, else a copy. The end of a training that ends between two evaluations is
+    offered by ``offer_last``. Files appear whole or not at all. ``keep_weights`` makes them small once a run is done.
 
     Args:
         directory: of the three files.
@@ -35,6 +40,8 @@ class Checkpoints(Checkpoint):
         self.best_step: int | None = None
         self.evaluated_step: int | None = None
         """Of the last evaluation in training."""
+        self._is_best_next = False
+        """Whether the state that is written next is the best one."""
 
     @property
     def best(self) -> Path:
@@ -67,8 +74,7 @@ class Checkpoints(Checkpoint):
             return
         score = trainer.callback_metrics.get(MONITOR)
         self.evaluated_step = trainer.global_step
-        if self._is_best(math.nan if score is None else float(score), trainer):
-            self._save(trainer, self.best)
+        self._is_best_next |= self._is_best(math.nan if score is None else float(score), trainer)
         if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self.save_last(trainer)
 
@@ -83,10 +89,19 @@ class Checkpoints(Checkpoint):
         """
         is_best = self._is_best(score, trainer)
         if is_best and trainer.is_global_zero:
-            draft = self.best.with_suffix(".part")
-            shutil.copyfile(self.last, draft)
-            os.replace(draft, self.best)
+            _name_too(self.last, self.best)
         return is_best
+
+    def keep_weights(self) -> None:
+        """Leave the weights of the best and the last state, with what describes them; call it on rank 0 only.
+
+        Nothing resumes from them; all that loads a trained model does. One file has both names where both are of one
+        step.
+        """
+        self.previous.unlink(missing_ok=True)
+        steps = [_reduce(file) for file in (self.best, self.last) if file.exists()]
+        if len(steps) == 2 and steps[0] == steps[1]:
+            _name_too(self.last, self.best)
 
     def _is_best(self, score: float, trainer: pl.Trainer) -> bool:
         is_best = score > (-math.inf if self.best_score is None else self.best_score)
@@ -95,22 +110,45 @@ class Checkpoints(Checkpoint):
         return is_best
 
     def save_last(self, trainer: pl.Trainer) -> None:
-        """Write ``last.ckpt`` now. Every rank must call it."""
-        self._save(trainer, self.last, keep=self.previous)
+        """Write ``last.ckpt`` now. Every rank must call it.
 
-    def _save(self, trainer: pl.Trainer, file: Path, keep: Path | None = None) -> None:
-        """Write beside ``file`` first: Lightning writes in the system's temporary folder and moves, which between file
-        systems is a copy that can be cut short. What was in ``file`` is left, or becomes ``keep``, until then."""
-        draft = file.with_suffix(".part")
+        It is written beside it first: Lightning writes in the system's temporary folder and moves, which between file
+        systems is a copy that can be cut short. What was there becomes ``previous.ckpt``.
+        """
+        draft = self.last.with_suffix(".part")
         try:
             trainer.save_checkpoint(draft)
         except OSError:
             draft.unlink(missing_ok=True)
             raise
         if trainer.is_global_zero:
-            if keep is not None and file.exists():
-                os.replace(file, keep)
-            os.replace(draft, file)
+            if self._is_best_next:
+                _name_too(draft, self.best)
+            if self.last.exists():
+                os.replace(self.last, self.previous)
+            os.replace(draft, self.last)
+        self._is_best_next = False
+
+
+def _name_too(file: Path, name: Path) -> None:
+    """``name`` becomes ``file`` too, by a hard link or, on file systems without, as a copy."""
+    draft = name.with_name(f"{name.name}.part")
+    draft.unlink(missing_ok=True)
+    try:
+        os.link(file, draft)
+    except OSError:
+        shutil.copyfile(file, draft)
+    os.replace(draft, name)
+    draft.unlink(missing_ok=True)  # which stays where both were one file already
+
+
+def _reduce(file: Path) -> int:
+    """Leave out the entries ``RESUMING`` of a checkpoint; returns its optimizer step."""
+    content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    draft = file.with_suffix(".part")
+    torch.save({name: value for name, value in content.items() if name not in RESUMING}, draft)
+    os.replace(draft, file)
+    return int(content["global_step"])
 
 
 def is_resumable_here(trainer: pl.Trainer, batch_idx: int) -> bool:

@@ -16,6 +16,7 @@ from datamodules.config import EvaluationBackend
 from datamodules.contracts import PoseBatch, Predictions
 from datamodules.evaluator import CocoKeypointEvaluator
 from datamodules.keypoint_distance import MEAN_DISTANCE, KeypointDistance
+from datamodules.result_files import write_whole
 
 
 class Collector(Protocol):
@@ -130,7 +131,7 @@ class CocoEvaluation(pl.Callback):
         }
         self.figures = answer | earlier
         if self.predictions_file is not None and trainer.is_global_zero and not trainer.sanity_checking:
-            self.predictions_file.write_text(json.dumps(evaluator.results()))
+            write_whole(self.predictions_file, json.dumps(evaluator.results()))
 
     def results(self) -> dict[str, list[dict[str, Any]]]:
         """Stage -> its people of the last evaluation in COCO's result format; complete on rank 0."""

@@ -21,8 +21,10 @@ from callbacks.nan_guard import start_copy
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
-class Interrupted(Exception):
-    """Training was ended by a signal; ``last.ckpt`` holds its state.
+class Interrupted(BaseException):
+    """A run was ended by a signal; ``last.ckpt`` holds what it had trained.
+
+    No ``Exception``: what handles errors must not take it for one.
 
     Attributes:
         signum: the signal.
@@ -39,8 +41,9 @@ class Interruption(pl.Callback):
     One rank's signal is enough. Each step asks all ranks and the next one reads the answer, so that no rank waits for
     its device: several processes stop a step later than one. A signal during an evaluation within training waits for
     its end; during the evaluation after training it ends that at once, for ``last.ckpt`` holds everything. A second
-    SIGINT ends at once, with the checkpoint before. Under SLURM too: Lightning's own handler would save each rank
-    wherever the signal finds it.
+    SIGINT ends at once, with the checkpoint before. Signals are received from the moment the data are read, before any
+    DataLoader starts workers. One that comes before the first step ends the run there. Under SLURM too: Lightning's own
+    handler would save each rank wherever the signal finds it.
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
@@ -61,11 +64,12 @@ class Interruption(pl.Callback):
         """Put the handlers back that were there when this callback was made."""
         self._install(None)
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.watch()
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self.watch()  # on_fit_start is too late: configure_optimizers asks for the number of steps, so workers run
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.watch()  # Lightning has put its own before ours meanwhile, which on SIGTERM exits without a checkpoint
+        if self._is_agreed(trainer, now=True):  # before the first step: there is nothing to save
+            raise Interrupted(self.signum or signal.SIGINT)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn != "validate":
@@ -104,7 +108,7 @@ class Interruption(pl.Callback):
                 signal.signal(number, handler or before or signal.SIG_DFL)
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # a DataLoader's worker: Ctrl-C reaches it too, and it has work to do
+        if os.getpid() != self._process:  # a child that was forked: Ctrl-C reaches it too, and it has work to do
             return
         if self.signum is not None and signum == signal.SIGINT:
             raise KeyboardInterrupt
@@ -134,6 +138,15 @@ class Interruption(pl.Callback):
             event.synchronize()
         self.signum = int(highest) or self.signum
         return bool(highest)
+
+
+def keep_out_lightning(trainer: pl.Trainer) -> None:
+    """Keep Lightning from handling SIGTERM: it would end training without a checkpoint, and an evaluation with code 0.
+
+    Call it before the trainer runs anything.
+    """
+    connector: Any = trainer._signal_connector
+    connector.register_signal_handlers = lambda: None
 
 
 def ask_all(number: int, device: torch.device) -> tuple[Tensor, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ _UNSURE_KEYPOINT = 0.2
 
 
 class Pictures(pl.Callback):
-    """Writes ``step_<n>.jpg`` after each evaluation in training and ``best.jpg`` after one on its own.
+    """Writes ``step_<n>.jpg`` after each evaluation in training and ``best.jpg`` after one on its own,
+    or when ``name_best`` is called.
 
     The images are always the same: the first of the validation set, as rank 0 sees it, that show a labelled person.
     Predictions are drawn on the network's input, without padding; small inputs are enlarged.
@@ -78,6 +80,11 @@ class Pictures(pl.Callback):
             if hasattr(logger, "log_image"):
                 logger.log_image("val/pictures", [sheet], step=max(trainer.global_step - 1, 0))  # as the figures
         self._cells, self._captions = [], []
+
+    def name_best(self) -> None:
+        """Copy the last sheet to ``best.jpg``: what it shows is the best checkpoint's."""
+        if self.last_file is not None:
+            self.last_file = Path(shutil.copyfile(self.last_file, self.directory / "best.jpg"))
 
 
 def to_uint8(batch: PoseBatch, row: int, mean: list[float], std: list[float]) -> np.ndarray:

@@ -23,6 +23,7 @@ from datamodules.sampler import EpochSampler
 from datamodules.selection import annotation_file, count_faults, training_annotations, validation_annotations
 from datamodules.skeleton import Skeleton
 from datamodules.views import build_dataset
+from datamodules.workers import WorkerLoader, heed_only_the_parent
 
 
 class Colors(NamedTuple):
@@ -55,6 +56,9 @@ class CocoDataModule(pl.LightningDataModule):
         self.seed = seed
         self.train_set: ImageDataset | None = None
         self.val_set: ImageDataset | None = None
+        self.resumes_at = (0, 0)
+        """Epoch in which training goes on, and how many of its batches are done. Set it before ``fit``: papers ask for
+        the number of steps, which makes the loader, before Lightning restores its loops."""
         self._colors_on: dict[torch.device, Colors] = {}
 
     @property
@@ -134,7 +138,7 @@ class CocoDataModule(pl.LightningDataModule):
         dataset = _ready(self.train_set)
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         sampler = EpochSampler(len(dataset), self.seed, world, rank)
-        epoch, batches = progress(self.trainer) if self.trainer else (0, 0)
+        epoch, batches = self.resumes_at
         sampler.start_at(epoch, batches * self.config.batch_size)
         return self._loader(
             dataset,
@@ -173,7 +177,7 @@ class CocoDataModule(pl.LightningDataModule):
     def _loader(self, dataset: ImageDataset, **options: Any) -> DataLoader[Any]:
         workers = self.config.num_workers
         collate = Collate(self.config.pad_multiple, self._min_size(dataset.train))
-        return DataLoader(
+        return WorkerLoader(
             dataset,
             collate_fn=collate if self.config.warp is WarpPlace.worker else collate.unwarped,
             num_workers=workers,
@@ -190,14 +194,6 @@ class CocoDataModule(pl.LightningDataModule):
         return 0 if of_crops or self.config.resize is Resize.shorter_side else self.config.size
 
 
-def progress(trainer: pl.Trainer) -> tuple[int, int]:
-    """The epoch a trainer is in, or a checkpoint has put it in, and how many batches of it are done."""
-    epochs: Any = trainer.fit_loop.epoch_progress.current
-    batches = trainer.fit_loop.epoch_loop.batch_progress.current
-    is_within = epochs.ready > epochs.processed
-    return epochs.processed, batches.ready if is_within else 0
-
-
 def normalize(images: Tensor, input_hw: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """``(images / 255 - mean) / std`` in f32, exactly 0 outside ``input_hw``.
 
@@ -208,11 +204,15 @@ def normalize(images: Tensor, input_hw: Tensor, mean: Tensor, std: Tensor) -> Te
 
 
 def start_worker(worker: int) -> None:
-    """OpenCV keeps to one thread, and memory is kept; pipelines draw differently in each worker and epoch."""
+    """OpenCV keeps to one thread, and memory is kept; pipelines draw differently in each worker and epoch.
+
+    Signals to the whole process group are left to the main process.
+    """
     cv2.setNumThreads(0)
     keep_freed_memory()
     info = get_worker_info()
     if info is not None:
+        heed_only_the_parent()
         dataset: Any = info.dataset
         dataset.pipeline.set_random_seed(torch.initial_seed() % 2**32)
 

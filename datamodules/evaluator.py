@@ -72,11 +72,14 @@ class CocoKeypointEvaluator:
         self.suppress = suppress
         self.ground_truth = read_ground_truth(self.annotation_file, image_ids, skeleton, on_bad)
         self._samples: dict[int, ScoredSample] = {}
+        self._results: list[dict[str, Any]] | None = None
+        """What ``results`` gave, until another sample comes: suppression takes long, and the metrics and the file are
+        of the same people."""
         self.num_dropped = 0
         """People dropped because their score or a coordinate was not finite."""
 
     def reset(self) -> None:
-        self._samples = {}
+        self._samples, self._results = {}, None
         self.num_dropped = 0
 
     def update(self, predictions: Predictions) -> None:
@@ -94,6 +97,7 @@ class CocoKeypointEvaluator:
         is_finite = np.isfinite(scores) & np.isfinite(keypoints).all(axis=(2, 3))
         self.num_dropped += int((is_valid & ~is_finite).sum())
         is_kept = is_valid & is_finite
+        self._results = None
         areas = person_areas(predictions)
         for row, (sample_id, image_id) in enumerate(zip(sample_ids.tolist(), image_ids.tolist(), strict=True)):
             if image_id not in self.ground_truth.known_ids:
@@ -111,6 +115,7 @@ class CocoKeypointEvaluator:
 
     def merge(self, state: Mapping[int, ScoredSample]) -> None:
         """Take in another process's ``state``; a sample already here keeps its first predictions."""
+        self._results = None
         for sample_id, sample in state.items():
             self._samples.setdefault(sample_id, sample)
 
@@ -118,8 +123,13 @@ class CocoKeypointEvaluator:
         """COCO's result format: the ``MAX_DETECTIONS`` best people of each image, ready for ``json.dump``.
 
         Keypoints are pixel indices (0.5 less than continuous), rounded to a thousandth of a pixel; ``compute`` scores
-        just these. The order does not depend on the order of ``update`` and ``merge``.
+        just these. The order does not depend on the order of ``update`` and ``merge``. Do not change what is returned.
         """
+        if self._results is None:
+            self._results = self._collect_results()
+        return self._results
+
+    def _collect_results(self) -> list[dict[str, Any]]:
         people: dict[int, list[ScoredSample]] = {}
         wanted = set(self.ground_truth.image_ids)
         for _, sample in sorted(self._samples.items()):

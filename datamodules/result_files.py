@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from datamodules.skeleton import Skeleton
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write beside ``file`` and rename: whoever reads it, or finds it after a crash, has all of it or the one before.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    draft = file.with_name(f"{file.name}.part")
+    try:
+        draft.write_text(text)
+        os.replace(draft, file)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 class ResultFileError(ValueError):

@@ -121,7 +121,8 @@ def _train(
         outcome = session.finish()
     except Interrupted as error:
         _abandon(session)
-        hint = f"{error} at step {session.trainer.global_step if session else 0}; --resume continues it"
+        step = session.trainer.global_step if session is not None else 0
+        hint = f"{error} at step {step}; --resume continues it" if step else f"{error} before the first step"
         return "interrupted", _tell(hint, report, 128 + error.signum)
     except (KeyboardInterrupt, SystemExit):
         _abandon(session)

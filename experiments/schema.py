@@ -60,6 +60,9 @@ class TrainerConfig:
     """Evaluate also within an epoch, after every so many batches."""
     checkpoint_every_steps: Optional[int] = 1000
     """Write ``last.ckpt`` also within an epoch, after every so many optimizer steps; null only between epochs."""
+    keep_optimizer: bool = False
+    """Keep ``last.ckpt``, ``previous.ckpt`` and ``best.ckpt`` with the optimizer's state when a run has finished; else
+    the weights of the best and the last step remain."""
     limit_train_batches: Optional[int] = None
     """Batches per epoch and device; null is all."""
     log_every_steps: int = 50
@@ -144,6 +147,7 @@ MACHINE_KEYS = (
     "trainer.strategy",
     "trainer.accumulate",
     "trainer.checkpoint_every_steps",
+    "trainer.keep_optimizer",
     "trainer.log_every_steps",
     "trainer.vitals_every_steps",
     "trainer.ddp_timeout",

@@ -60,13 +60,13 @@ def cost_by_probe(job: Job) -> Cost:
 
 
 def cost_from_probe(measured: dict[str, float]) -> Cost:
-    """A whole run from what ``experiments.ablation.probe`` prints."""
+    """A whole run from what ``experiments.ablation.probe`` prints; on disk it keeps its best and its last weights."""
     seconds = (
         measured["start_seconds"]
         + measured["batches"] * measured["seconds_per_batch"]
         + measured["evaluations"] * measured["images"] * measured["seconds_per_image"]
     )
-    size = 3 * measured["checkpoint_bytes"] + measured["evaluations"] * measured["picture_bytes"]
+    size = 2 * measured["checkpoint_bytes"] + measured["evaluations"] * measured["picture_bytes"]
     source = (
         f"probed: {measured['seconds_per_batch']:.2g} s a batch, {measured['seconds_per_image']:.2g} s an image "
         f"evaluated, {size_text(int(measured['checkpoint_bytes']))} a checkpoint"
@@ -90,4 +90,6 @@ def size_text(count: int) -> str:
 
 
 def folder_bytes(directory: Path) -> int:
-    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file() and not file.is_symlink())
+    """A file under several names counts once."""
+    states = [file.stat() for file in directory.rglob("*") if file.is_file() and not file.is_symlink()]
+    return sum({(state.st_dev, state.st_ino): state.st_size for state in states}.values())

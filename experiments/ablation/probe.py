@@ -85,6 +85,8 @@ def measure(config: RunConfig, folder: Path) -> dict[str, float]:
     batches = config.trainer.max_epochs * per_epoch
     if trainer.max_steps >= 0:
         batches = min(batches, trainer.max_steps * session.plan.accumulate)
+    if not config.trainer.keep_optimizer:
+        session.callbacks.checkpoints.keep_weights()  # as a run does at its end
     trainer.limit_val_batches = -(-IMAGES // config.data.val_batch_size)
     evaluating = time.monotonic()
     trainer.validate(session.module, datamodule=session.data, verbose=False)

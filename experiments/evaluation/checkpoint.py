@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from callbacks.coco_evaluation import CocoEvaluation
+from callbacks.interruption import keep_out_lightning
 from callbacks.progress import ProgressLine
 from datamodules.coco import CocoDataModule
+from datamodules.result_files import write_whole
 from experiments.checkpoint import Trained, checkpoint_file, load_trained, read_checkpoint
 from experiments.command_line import make_folder
 from experiments.config import to_plain
@@ -121,6 +123,7 @@ def run_model(trained: Trained, data: CocoDataModule, predictions_file: Path | N
         enable_model_summary=False,
         callbacks=[evaluation, ProgressLine()],
     )
+    keep_out_lightning(trainer)
     trainer.validate(trained.module, datamodule=data, verbose=False)
     return evaluation
 
@@ -131,5 +134,5 @@ def _default_folder(checkpoint: Path, protocol: str) -> Path:
 
 
 def _write(file: Path, content: Any) -> Path:
-    file.write_text(json.dumps(content))
+    write_whole(file, json.dumps(content))
     return file

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from callbacks.wandb_logging import ForgivingWandbLogger, open_wandb
 from callbacks.weight_average import average_weights
 from datamodules.coco import CocoDataModule
 from datamodules.skeleton import Skeleton, load_skeleton
+from datamodules.workers import kill_workers, signals_held
 from experiments.config import ConfigError, OnNan, RunConfig, to_plain
 from experiments.evaluation.protocol import protocol_name
 from experiments.training.accumulation import difference
@@ -103,6 +103,7 @@ class Session:
     def fit(self, *, resume: bool) -> None:
         """Train, from the newest sound checkpoint if ``resume``."""
         checkpoint = checkpoint_to_resume(self.directory, self.config, self.say) if resume else None
+        self.data.resumes_at = _position(checkpoint) if checkpoint else (0, 0)
         try:
             self.trainer.fit(self.module, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         except ValueError as error:
@@ -144,6 +145,8 @@ class Session:
             train={**facts, "best_step": self.callbacks.checkpoints.best_step, "lr_factor": self.plan.lr_factor},
             data_faults=self.data.faults,
         )
+        if not self.config.trainer.keep_optimizer:
+            self.callbacks.checkpoints.keep_weights()
         summary = {f"best/{name}": figure for name, figure in figures.items()}
         summary |= {f"last/{name}": figure for name, figure in last.items()}
         self._close(loggers, summary, exit_code=0)
@@ -151,10 +154,13 @@ class Session:
         return Outcome(figures, protocol, result_file, self.callbacks.pictures.last_file)
 
     def _evaluate_the_end(self, loggers: list[Logger]) -> bool:
-        """Where the schedule ends between two evaluations, its last weights may be the best; True if they are."""
+        """Whether what was evaluated last is the best checkpoint. The end of a schedule that lies between two
+        evaluations is evaluated first."""
         checkpoints, step = self.callbacks.checkpoints, self.trainer.global_step
         if checkpoints.evaluated_step == step and self.callbacks.evaluation.figures:
-            return False
+            if checkpoints.best_step == step:
+                self.callbacks.pictures.name_best()
+            return checkpoints.best_step == step
         self._evaluate(Path(self.trainer.strategy.broadcast(str(checkpoints.last))))
         figures = self.callbacks.evaluation.figures
         self.say(f"the end, step {step}, evaluated: AP {100 * figures['AP']:.1f}")
@@ -173,9 +179,7 @@ class Session:
     def abandon(self) -> None:
         """Close what an interrupted or failed run leaves open."""
         self._let_go()
-        for worker in multiprocessing.active_children():  # one that hangs would be waited for when this process ends
-            worker.kill()
-            worker.join(5.0)
+        kill_workers()
         self._close(self.trainer.loggers, {}, exit_code=1)
 
     def _let_go(self) -> None:
@@ -209,16 +213,25 @@ class Session:
         path = self.directory.path
         loggers: list[Logger] = [MetricsCsv(path / "metrics.csv")]
         if is_first:
-            wandb = open_wandb(
-                self.config.wandb,
-                directory=path,
-                run_id=self.directory.run_id,
-                name=self.config.wandb.name or f"{self.config.paper}/{path.name}",
-                job_type="train",
-                config=to_plain(self.config),
-            )
+            with signals_held():  # W&B's own process must outlive a signal to the whole job
+                wandb = open_wandb(
+                    self.config.wandb,
+                    directory=path,
+                    run_id=self.directory.run_id,
+                    name=self.config.wandb.name or f"{self.config.paper}/{path.name}",
+                    job_type="train",
+                    config=to_plain(self.config),
+                )
             loggers += [wandb] if wandb is not None else []
         return loggers
+
+
+def _position(checkpoint: Path) -> tuple[int, int]:
+    """The epoch that a checkpoint lies in, and how many batches of it are done."""
+    loop = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["loops"]["fit_loop"]
+    epochs, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]["current"]
+    is_within = epochs["ready"] > epochs["processed"]
+    return epochs["processed"], batches["ready"] if is_within else 0
 
 
 def build_module(config: RunConfig, skeleton: Skeleton, plan: BatchPlan) -> pl.LightningModule:

@@ -26,7 +26,13 @@ def checkpoint_to_resume(directory: RunDirectory, config: RunConfig, say: Callab
     files = directory.checkpoints_to_resume()
     for file in files:
         if (damage := checkpoint_damage(file)) is None:
-            refuse_other_settings(file, restore(read_checkpoint(file)["run"]["config"], str(file)), config)
+            content = read_checkpoint(file)
+            refuse_other_settings(file, restore(content["run"]["config"], str(file)), config)
+            if "optimizer_states" not in content:
+                raise ConfigError(
+                    f"{file}: holds the weights of a finished run and nothing to resume from; start another run "
+                    "(trainer.keep_optimizer=true keeps what resuming needs)"
+                )
             say(f"resuming from {file.name}")
             return file
         say(f"{file.name} is damaged ({damage})")

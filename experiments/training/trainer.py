@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
+from callbacks.interruption import keep_out_lightning
 from experiments.schema import RunConfig
 from experiments.schema import Strategy as StrategyName
 from experiments.training.batch_norm import is_synchronised
@@ -20,7 +21,7 @@ from experiments.training.batch_plan import devices_per_node
 def build_trainer(config: RunConfig, directory: Path) -> pl.Trainer:
     """The Trainer without callbacks and loggers, which need to know its number of devices."""
     options = config.trainer
-    return pl.Trainer(
+    trainer = pl.Trainer(
         accelerator=options.accelerator.value,
         devices=options.devices,
         num_nodes=options.num_nodes,
@@ -43,6 +44,8 @@ def build_trainer(config: RunConfig, directory: Path) -> pl.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    keep_out_lightning(trainer)
+    return trainer
 
 
 def _environment() -> list[Any]:

@@ -34,6 +34,8 @@ def evaluate(checkpoints: Checkpoints, trainer: Any, step: int, score: float) ->
     trainer.global_step = step
     trainer.callback_metrics = {"val/AP": torch.tensor(score)}
     checkpoints.on_validation_end(trainer, None)
+    if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and trainer.state.fn == "fit":
+        checkpoints.on_train_epoch_end(trainer, None)
 
 
 def test_the_first_best_is_kept_and_nan_never_is(tmp_path: Path, trainer: Any) -> None:
@@ -43,7 +45,7 @@ def test_the_first_best_is_kept_and_nan_never_is(tmp_path: Path, trainer: Any) -
     for step, score, best in ((2, 0.0, 2), (3, 0.5, 3), (4, 0.5, 3), (5, math.nan, 3), (6, 0.4, 3), (7, 0.6, 7)):
         evaluate(checkpoints, trainer, step, score)
         assert checkpoints.best.read_text() == str(best)
-    assert not checkpoints.last.exists()
+        assert checkpoints.last.read_text() == str(step)
 
     resumed = Checkpoints(tmp_path)
     resumed.load_state_dict(checkpoints.state_dict())
@@ -52,6 +54,56 @@ def test_the_first_best_is_kept_and_nan_never_is(tmp_path: Path, trainer: Any) -
     trainer.state.fn = "validate"
     evaluate(resumed, trainer, 9, 0.9)
     assert resumed.best.read_text() == "7"
+
+
+def test_a_state_is_written_once_and_the_best_one_has_two_names(tmp_path: Path, trainer: Any) -> None:
+    checkpoints, written = Checkpoints(tmp_path), []
+    write = trainer.save_checkpoint
+    trainer.save_checkpoint = lambda path: (written.append(trainer.global_step), write(path))
+    for is_last_batch, step, score, best in ((True, 1, 0.1, 1), (False, 2, 0.2, 2), (True, 3, 0.1, 2)):
+        trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = is_last_batch
+        evaluate(checkpoints, trainer, step, score)
+        assert (checkpoints.best.read_text(), checkpoints.last.read_text()) == (str(best), str(step))
+        assert checkpoints.best.samefile(checkpoints.last) is (best == step)
+    assert written == [1, 2, 3]
+    assert {file.name for file in tmp_path.iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
+
+
+def test_without_hard_links_the_best_is_a_copy(tmp_path: Path, trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr("callbacks.checkpoints.os.link", refuse)
+    checkpoints = Checkpoints(tmp_path)
+    evaluate(checkpoints, trainer, 4, 0.1)
+    assert (checkpoints.best.read_text(), checkpoints.last.read_text()) == ("4", "4")
+    assert not checkpoints.best.samefile(checkpoints.last)
+
+
+@pytest.mark.parametrize("best_step", [4, 8])
+def test_a_finished_run_keeps_the_weights_of_its_best_and_last_step(tmp_path: Path, best_step: int) -> None:
+    def state(step: int) -> dict[str, Any]:
+        moments = {"state": {0: {"momentum_buffer": torch.ones(1000)}}}
+        kept = {
+            "state_dict": {"weight": torch.full((1000,), float(step))},
+            "global_step": step,
+            "run": {"paper": "toy"},
+        }
+        return {**kept, "optimizer_states": [moments], "lr_schedulers": [], "loops": {}, "callbacks": {}}
+
+    checkpoints = Checkpoints(tmp_path)
+    for file, step in ((checkpoints.best, best_step), (checkpoints.last, 8), (checkpoints.previous, 6)):
+        torch.save(state(step), file)
+    before = checkpoints.last.stat().st_size
+    checkpoints.keep_weights()
+    assert {file.name for file in tmp_path.iterdir()} == {"best.ckpt", "last.ckpt"}
+    for file, step in ((checkpoints.best, best_step), (checkpoints.last, 8)):
+        content = torch.load(file, weights_only=True)
+        assert set(content) == {"state_dict", "global_step", "run"}
+        assert content["global_step"] == step
+        assert torch.equal(content["state_dict"]["weight"], torch.full((1000,), float(step)))
+        assert file.stat().st_size < 0.7 * before
+    assert checkpoints.best.samefile(checkpoints.last) is (best_step == 8)
 
 
 def test_the_last_and_the_one_before(tmp_path: Path, trainer: Any) -> None:

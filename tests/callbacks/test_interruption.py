@@ -54,7 +54,7 @@ def test_handlers_are_put_back(trainer: Any, tmp_path: Path) -> None:
     before = handlers()
     for end in ("release", "on_exception"):
         interruption = Interruption(Checkpoints(tmp_path))
-        interruption.on_fit_start(trainer, None)
+        interruption.setup(trainer, None, "fit")
         assert signal.getsignal(signal.SIGTERM) == interruption._receive
         interruption.on_validation_start(trainer, None)
         assert signal.getsignal(signal.SIGTERM) == interruption._stop_now

@@ -176,12 +176,7 @@ def test_ranks_share_the_samples_and_draw_each_as_one_process_would(root):
     def drawn(rank, world, workers=0):
         data = module(root, num_workers=workers, **WILD)
         data.setup("fit")
-        current = SimpleNamespace(ready=0, processed=0)
-        loops = SimpleNamespace(
-            epoch_progress=SimpleNamespace(current=current),
-            epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(current=current)),
-        )
-        data.trainer = SimpleNamespace(world_size=world, global_rank=rank, fit_loop=loops)
+        data.trainer = SimpleNamespace(world_size=world, global_rank=rank)
         return matrices(data.train_dataloader())
 
     alone = drawn(0, 1)

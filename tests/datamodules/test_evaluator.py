@@ -338,3 +338,30 @@ def test_masks_without_outlines_to_compare_with_are_refused(tmp_path: Path) -> N
     evaluator.update(Predictions(*found, ids, ids, masks=((torch.ones(400, 400, dtype=torch.bool),),)))
     with pytest.raises(EvaluationError, match="annotation 3: 'segmentation' is missing"):
         evaluator.compute()
+
+
+def test_people_are_suppressed_once_for_the_metrics_and_the_file(tmp_path: Path) -> None:
+    truth, predictions = crowd_scene(tmp_path)
+    calls: list[int] = []
+
+    def keep_all(keypoints: np.ndarray, scores: np.ndarray, areas: np.ndarray) -> np.ndarray:
+        calls.append(len(scores))
+        return np.ones(len(scores), dtype=bool)
+
+    first = Predictions(*(value[:3] if isinstance(value, torch.Tensor) else value for value in predictions))
+    evaluator = CocoKeypointEvaluator(truth, suppress=keep_all)
+    evaluator.update(first)
+    figures = evaluator.compute()
+    results = evaluator.results()
+    assert len(calls) == 3
+    assert evaluator.score(results) == figures
+    assert all(set(result) == {"image_id", "category_id", "keypoints", "score"} for result in results)
+    evaluator.update(predictions)  # what came since counts
+    assert len({result["image_id"] for result in evaluator.results()}) == 7
+    other = CocoKeypointEvaluator(truth, suppress=keep_all)
+    other.update(first)
+    other.results()
+    other.merge(evaluator.state())
+    assert other.results() == evaluator.results()
+    evaluator.reset()
+    assert evaluator.results() == []

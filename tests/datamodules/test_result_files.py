@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from datamodules.result_files import ResultFileError, read_results
+from datamodules.result_files import ResultFileError, read_results, write_whole
 from datamodules.skeleton import COCO
 
 ENTRY = {"image_id": 1, "category_id": 1, "keypoints": [1.0] * 51, "score": 0.5}
@@ -43,3 +43,23 @@ def test_faults_are_named(content, message, tmp_path):
 def test_a_missing_file_is_said(tmp_path):
     with pytest.raises(ResultFileError, match="cannot be read"):
         read_results(tmp_path / "none.json", COCO)
+
+
+def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path, monkeypatch):
+    file = tmp_path / "results.json"
+    write_whole(file, "[1]")
+    before = file.stat().st_ino
+    write_whole(file, "[2]")
+    assert file.read_text() == "[2]"
+    assert file.stat().st_ino != before
+
+    def full(self, text):
+        with self.open("w") as stream:
+            stream.write(text[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(file, "[3]")
+    assert file.read_text() == "[2]"
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import subprocess
@@ -37,7 +38,8 @@ def test_a_run_leaves_everything_behind(run: Any, capfd: pytest.CaptureFixture[s
     folder = run.runs / "whole"
     left = {path.name for path in folder.iterdir()}
     assert left >= {"config.yaml", "result.json", "metrics.csv", "curves.png", "pictures", "predictions.json", "wandb"}
-    assert {path.name for path in folder.glob("*.ckpt")} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
+    assert {path.name for path in folder.glob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
+    assert (folder / "best.ckpt").samefile(folder / "last.ckpt")  # both of step 9
     assert {path.name for path in (folder / "pictures").iterdir()} == {
         *(f"step_{step:07d}.jpg" for step in (3, 6, 9)),
         "best.jpg",
@@ -103,6 +105,55 @@ def test_the_end_of_a_schedule_is_evaluated_too(
     stored = torch.load(run.runs / "whole" / "best.ckpt", weights_only=True)
     assert stored["global_step"] == best
     assert f"the end, step {steps[-1]}, evaluated: AP {100 * evaluated[steps[-1]]:.1f}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "evaluations"),
+    [
+        ([], 3),  # the last is the best
+        (["trainer.ema_decay=0.5"], 3),
+        (["model.start=0.5", "optimizer.lr=1.2"], 4),  # the first is: it is evaluated again
+    ],
+)
+def test_the_best_checkpoint_is_not_evaluated_again_where_it_was_just_evaluated(
+    run: Any, toy: Any, settings: list[str], evaluations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datamodules.evaluator import CocoKeypointEvaluator
+
+    count: list[int] = []
+    monkeypatch.setattr(toy.Toy, "on_validation_start", lambda self: count.append(1), raising=False)
+    assert run("--name", "whole", *settings) == 0
+    assert len(count) == evaluations
+    folder = run.runs / "whole"
+    assert (folder / "pictures" / "best.jpg").exists()
+    result = json.loads((folder / "result.json").read_text())
+    truth = Path(result["config"]["data"]["root"]) / "annotations" / "person_keypoints_val2017.json"
+    scored = CocoKeypointEvaluator(truth).score(json.loads((folder / "predictions.json").read_text()))
+    assert scored["AP"] == pytest.approx(result["figures"]["AP"], abs=1e-9)
+
+
+def test_a_finished_run_keeps_the_optimizer_only_where_a_key_asks_for_it(
+    run: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from experiments.checkpoint import load_trained
+
+    worse = ["model.start=0.5", "optimizer.lr=1.2", "optimizer.momentum=0.9"]
+    assert run("--name", "small", *worse) == run("--name", "large", *worse, "trainer.keep_optimizer=true") == 0
+    small, large = run.runs / "small", run.runs / "large"
+    assert {path.name for path in large.glob("*.ckpt")} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
+    assert {path.name for path in small.glob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
+    for name in ("best.ckpt", "last.ckpt"):
+        kept = torch.load(small / name, weights_only=True)
+        assert "optimizer_states" in torch.load(large / name, weights_only=True)
+        assert not {"optimizer_states", "loops", "callbacks"} & set(kept)
+        for key, value in weights(large, name).items():
+            assert torch.equal(load_trained(small / name).module.state_dict()[key], value)
+    assert run("--name", "small", "--resume", *worse) == 2
+    assert "small is finished" in capsys.readouterr().err
+    (small / "result.json").unlink()
+    gc.collect()  # the first run's lock ends with its process, which here goes on
+    assert run("--name", "small", "--resume", *worse) == 2
+    assert "holds the weights of a finished run and nothing to resume from" in capsys.readouterr().err
 
 
 def test_names_are_never_used_twice(run: Any, capsys: pytest.CaptureFixture[str]) -> None:

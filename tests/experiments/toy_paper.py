@@ -114,6 +114,7 @@ class Toy(pl.LightningModule):
         )
 
     def configure_optimizers(self) -> Any:
+        _ = self.trainer.estimated_stepping_batches  # as the papers do; workers start here
         return torch.optim.SGD(self.parameters(), self.optimizer.lr, momentum=self.optimizer.momentum)
 
 

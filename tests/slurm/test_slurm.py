@@ -109,17 +109,20 @@ class Cluster:
 
 
 @pytest.mark.fault(
-    26, "preempted and requeued by SLURM twice", "ends with the weights and figures of an undisturbed run"
+    26,
+    "preempted and requeued by SLURM twice, workers signalled too",
+    "ends with the weights and figures of an undisturbed run",
 )
 def test_a_run_that_is_preempted_twice_ends_as_if_it_had_not_been(
     slurm: dict[str, str], tmp_path: Path, record_property: pytest.FixtureRequest
 ) -> None:
     cluster = Cluster(slurm, tmp_path)
-    long = ("trainer.max_epochs=6", "trainer.checkpoint_every_steps=1", "wandb.mode=offline")
+    long = ("data.num_workers=1", "trainer.max_epochs=6", "trainer.checkpoint_every_steps=1", "wandb.mode=offline")
     parts = cluster.submit("parts", *long, TOY_SECONDS="1")
     cluster.await_("step 4", lambda: cluster.step_of_checkpoint("parts") >= 4, "parts")
-    # As SLURM does 90 seconds before the time is over (--signal): the run asks for its requeue itself.
-    cluster.preempt(parts, "scancel", "--signal=USR1", parts)
+    # As SLURM does 90 seconds before the time is over (--signal), but to every process of the job, the batch script,
+    # workers and W&B's process too: the run asks for its requeue itself.
+    cluster.preempt(parts, "scancel", "--signal=USR1", "--full", parts)
     first = cluster.step_of_checkpoint("parts")
     cluster.await_("resumed", lambda: cluster.log("parts").count("resuming from last.ckpt") == 1, "parts")
     cluster.await_("steps after it", lambda: cluster.step_of_checkpoint("parts") >= first + 3, "parts")
