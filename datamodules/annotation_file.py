@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,8 +37,11 @@ def size_and_digest(file: Path) -> tuple[int, bytes]:
     Raises:
         AnnotationError: missing or not readable.
     """
+    digest = hashlib.sha256()
     with _readable(file), file.open("rb") as content:
-        return os.fstat(content.fileno()).st_size, hashlib.file_digest(content, "sha256").digest()
+        while part := content.read(1 << 20):
+            digest.update(part)
+        return content.tell(), digest.digest()
 
 
 @contextmanager

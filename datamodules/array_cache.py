@@ -142,7 +142,7 @@ def _write(file: IO[bytes], arrays: Mapping[str, NDArray]) -> None:
 
 
 def _bytes(array: NDArray) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _mapped(file: IO[bytes]) -> dict[str, NDArray]:
@@ -159,7 +159,7 @@ def _mapped(file: IO[bytes]) -> dict[str, NDArray]:
     for name, (dtype, shape, place, checksum) in header["arrays"].items():
         kind = np.dtype(dtype)
         piece = content[place : place + kind.itemsize * int(np.prod(shape, dtype=np.int64))]
-        if zlib.crc32(piece) != checksum:
+        if zlib.crc32(piece.data) != checksum:
             raise ValueError(f"{name} is damaged")
         arrays[name] = piece.view(kind).reshape(shape)
     return arrays
