@@ -69,10 +69,11 @@ def start(root: Path, ranks: int, cache: Path, view: str = "image", detections: 
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
     while waiting:
+        for process in processes:
+            if process.poll() is not None:
+                raise RuntimeError(f"a rank ended before it was ready, with exit code {process.returncode}")
         highest = max(highest, _memory(processes))
         waiting = [process for process in waiting if not process.stdout or not process.stdout.read()]
-        if any(process.poll() is not None for process in processes):
-            raise RuntimeError("a rank ended before it was ready")
         time.sleep(0.1)
     seconds, ready = time.perf_counter() - began, _memory(processes)
     for process in processes:
