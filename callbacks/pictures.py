@@ -18,6 +18,8 @@ from datamodules.skeleton import Skeleton
 
 _UNSURE_KEYPOINT = 0.2
 """Keypoints that score less than this times the person's best, as those outside of the image do, are not drawn."""
+_CELL = 640
+"""Longest side of an image on the sheet, pixels: an input of 800×1333 is shrunk to half before it is drawn on."""
 
 
 class Pictures(pl.Callback):
@@ -25,7 +27,7 @@ class Pictures(pl.Callback):
     or when ``name_best`` is called.
 
     The images are always the same: the first of the validation set, as rank 0 sees it, that show a labelled person.
-    Predictions are drawn on the network's input, without padding; small inputs are enlarged.
+    Predictions are drawn on the network's input, without padding, at most 640 pixels a side; small inputs are enlarged.
 
     Args:
         directory: of the files; made when the first is written.
@@ -61,7 +63,7 @@ class Pictures(pl.Callback):
         labelled = (batch.persons.visibility > 0).any(-1).any(-1).tolist()
         for row, is_shown in enumerate(labelled):
             if is_shown and len(self._cells) < 2 * self.count:
-                image = enlarge(to_uint8(batch, row, data.config.mean, data.config.std))
+                image = fit_cell(to_uint8(batch, row, data.config.mean, data.config.std))
                 self._cells.append(draw_truth(image, batch, row, data.skeleton))
                 self._cells.append(
                     draw_predictions(image, batch, last_stage(outputs), row, data.skeleton, self.relative_score)
@@ -78,7 +80,8 @@ class Pictures(pl.Callback):
         write_jpeg(self.last_file, sheet)
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
-                logger.log_image("val/pictures", [sheet], step=max(trainer.global_step - 1, 0))  # as the figures
+                step = max(trainer.global_step - 1, 0)  # as the figures
+                logger.log_image("val/pictures", [str(self.last_file)], step=step)  # pixels would be sent as PNG
         self._cells, self._captions = [], []
 
     def name_best(self) -> None:
@@ -97,9 +100,13 @@ def to_uint8(batch: PoseBatch, row: int, mean: list[float], std: list[float]) ->
     return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
 
 
-def enlarge(image: np.ndarray, least: int = 320) -> np.ndarray:
-    """A whole multiple of a small image, whose longer side is then at least ``least`` pixels."""
-    factor = -(-least // max(image.shape[:2]))
+def fit_cell(image: np.ndarray, least: int = 320, most: int = _CELL) -> np.ndarray:
+    """A large image shrunk to ``most`` pixels, or a whole multiple of a small one, at least ``least``: longer sides."""
+    side = max(image.shape[:2])
+    if side > most:
+        height, width = (max(1, round(length * most / side)) for length in image.shape[:2])
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    factor = -(-least // side)
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else image
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,27 @@ def read_bytes(file: Path) -> bytes:
     Raises:
         AnnotationError: missing or not readable.
     """
-    try:
+    with _readable(file):
         return file.read_bytes()
+
+
+def size_and_digest(file: Path) -> tuple[int, bytes]:
+    """Bytes and SHA-256 of ``file``, which is never in memory as a whole.
+
+    Raises:
+        AnnotationError: missing or not readable.
+    """
+    digest = hashlib.sha256()
+    with _readable(file), file.open("rb") as content:
+        while part := content.read(1 << 20):
+            digest.update(part)
+        return content.tell(), digest.digest()
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         fix = "correct data.root and the split, or get COCO with `python -m experiments.data download --root DIR`"
         raise AnnotationError([of_file(str(file), "there is no such annotation file", fix)]) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.annotation_file import AnnotationError, of_file, parse_lists, read_bytes
+from datamodules.annotation_file import AnnotationError, of_file, parse_lists, read_bytes, size_and_digest
 from datamodules.annotation_rules import Complaint, image_columns, person_category
-from datamodules.array_cache import load_arrays, store_arrays
+from datamodules.array_cache import alone_with, load_arrays, store_arrays
 from datamodules.config import OnBadAnnotation
 from datamodules.person_rules import person_columns
 from datamodules.segments import Segments
@@ -82,6 +83,8 @@ class Annotations(NamedTuple):
 
     def select(self, images: NDArray[np.int64], complaints: tuple[Complaint, ...] = ()) -> Annotations:
         """The images numbered ``images`` with their people, in that order; ``complaints`` are added."""
+        if np.array_equal(images, np.arange(self.num_images)):  # no copy of what processes share
+            return self._replace(complaints=(*self.complaints, *complaints))
         counts = np.diff(self.offsets)[images]
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
         rows = np.repeat(self.offsets[images] - offsets[:-1], counts) + np.arange(offsets[-1])
@@ -155,31 +158,51 @@ def read_annotations(
         AnnotationError: the file as a whole cannot be used, ``image_ids`` names unknown images, or, with
             ``OnBadAnnotation.error``, any entry has a fault without repair.
     """
-    data = read_bytes(file)
     only = None if image_ids is None else set(image_ids)
-    annotations = _read_cached(data, file, images_dir, skeleton) if only is None else None
+    annotations = _read_cached(file, images_dir, skeleton) if only is None else None
     if annotations is None:
-        annotations = _validated(data, file, images_dir, skeleton, only)
+        annotations = _validated(read_bytes(file), file, images_dir, skeleton, only)
     errors = [complaint for complaint in annotations.complaints if complaint.severity == "error"]
     if errors and on_bad is OnBadAnnotation.error:
         raise AnnotationError(errors, "; data.on_bad_annotation=drop leaves such entries out")
     return annotations
 
 
-def _read_cached(data: bytes, file: Path, images_dir: Path, skeleton: Skeleton) -> Annotations | None:
-    """All of a file from the cache, where it is put if it was not there; None of a file too small for it."""
-    if len(data) < _WORTH_CACHING:
+def _read_cached(file: Path, images_dir: Path, skeleton: Skeleton) -> Annotations | None:
+    """All of a file from the cache, where one process puts it if it was not there; None for a file too small for it.
+
+    The others wait for that process. One that waits in vain reads the file itself.
+    """
+    size, content = size_and_digest(file)
+    if size < _WORTH_CACHING:
         return None
-    digest = hashlib.sha256(data)
+    key = _key(content, skeleton)
+    arrays = load_arrays(key)
+    if arrays is None:
+        with alone_with(key) as is_maker:
+            arrays = load_arrays(key)
+            if arrays is None and is_maker:
+                arrays = _store(file, images_dir, skeleton)
+        if arrays is None:
+            text = f"{file}: another process is still reading it, or could not cache it; this one reads it too"
+            warnings.warn(text, stacklevel=2)
+    return None if arrays is None else Annotations.from_arrays(arrays, file, images_dir)
+
+
+def _store(file: Path, images_dir: Path, skeleton: Skeleton) -> dict[str, NDArray]:
+    """The columns of ``file``, from the cache where they could be put there: mapped memory is shared."""
+    data = read_bytes(file)
+    arrays = _validated(data, file, images_dir, skeleton, None).to_arrays()
+    key = _key(hashlib.sha256(data).digest(), skeleton)  # of the very bytes, whoever wrote to the file meanwhile
+    return (load_arrays(key) if store_arrays(key, arrays) else None) or arrays
+
+
+def _key(content: bytes, skeleton: Skeleton) -> str:
+    digest = hashlib.sha256(content)
     for rules in _RULES:
         digest.update(Path(__file__).with_name(rules).read_bytes())
     digest.update(repr((skeleton.name, skeleton.joints)).encode())
-    arrays = load_arrays(digest.hexdigest())
-    if arrays is not None:
-        return Annotations.from_arrays(arrays, file, images_dir)
-    annotations = _validated(data, file, images_dir, skeleton, None)
-    store_arrays(digest.hexdigest(), annotations.to_arrays())
-    return annotations
+    return digest.hexdigest()
 
 
 def _validated(data: bytes, file: Path, images_dir: Path, skeleton: Skeleton, only: set[int] | None) -> Annotations:

@@ -19,30 +19,24 @@ _FINE = 4
 class Segments(NamedTuple):
     """One entry per person: rings of points, or run lengths, or nothing. No Python object is kept per person."""
 
-    ring_offsets: NDArray[np.int64]
-    """[M + 1]: person m has the rings ``ring_offsets[m] : ring_offsets[m + 1]``."""
+    ring_spans: NDArray[np.int64]
+    """[M, 2]: person m has the rings ``ring_spans[m, 0] : ring_spans[m, 1]``."""
     point_offsets: NDArray[np.int64]
     """[R + 1]: ring r has the points ``point_offsets[r] : point_offsets[r + 1]``."""
     points: NDArray[np.float32]
     """[T, 2], x and y in the photograph's pixels."""
-    run_offsets: NDArray[np.int64]
-    """[M + 1]: person m has the runs ``run_offsets[m] : run_offsets[m + 1]``."""
+    run_spans: NDArray[np.int64]
+    """[M, 2]: person m has the runs ``run_spans[m, 0] : run_spans[m, 1]``."""
     runs: NDArray[np.uint32]
     """Lengths of runs of 0 and 1 in turn, down the columns of the photograph."""
 
     def select(self, index: NDArray[np.int64]) -> Segments:
-        """The segments of the people ``index`` [m], in that order."""
-        ring_offsets, rings = _gather(self.ring_offsets, index)
-        point_offsets, points = _gather(self.point_offsets, rings)
-        run_offsets, runs = _gather(self.run_offsets, index)
-        return Segments(ring_offsets, point_offsets, self.points[points], run_offsets, self.runs[runs])
+        """The segments of the people ``index`` [m], in that order; points and runs are shared, not copied."""
+        return self._replace(ring_spans=self.ring_spans[index], run_spans=self.run_spans[index])
 
     def has(self, person: int) -> bool:
         """Whether ``person`` has any segmentation."""
-        return bool(
-            self.ring_offsets[person + 1] > self.ring_offsets[person]
-            or self.run_offsets[person + 1] > self.run_offsets[person]
-        )
+        return any(bool(end > start) for start, end in (self.ring_spans[person], self.run_spans[person]))
 
     def draw(
         self, person: int, image_hw: tuple[int, int], matrix: Matrix, quarter_hw: tuple[int, int]
@@ -52,10 +46,10 @@ class Segments(NamedTuple):
         A cell of 4x4 input pixels is True where the segment covers more than half of it. Rings are united.
         """
         canvas = np.zeros(quarter_hw, dtype=bool)
-        for ring in range(self.ring_offsets[person], self.ring_offsets[person + 1]):
+        for ring in range(*self.ring_spans[person].tolist()):
             points = self.points[self.point_offsets[ring] : self.point_offsets[ring + 1]]
             fill_polygon(canvas, map_points(matrix, points) / 4.0)
-        runs = self.runs[self.run_offsets[person] : self.run_offsets[person + 1]]
+        runs = self.runs[slice(*self.run_spans[person].tolist())]
         if len(runs):
             mask = decode_runs(runs, image_hw).view(np.uint8) * np.uint8(255)
             canvas |= warp_image(mask, compose(matrix, scaling(0.25, 0.25)), quarter_hw) > 127
@@ -139,7 +133,7 @@ def flatten_segments(segmentations: list[Any], image_hw: NDArray[np.int64]) -> t
     lengths = np.fromiter((len(ring) for ring in rings), dtype=np.int64, count=len(rings))
     points = np.fromiter(chain.from_iterable(rings), dtype=np.float32, count=int(lengths.sum())).reshape(-1, 2)
     flat_runs = np.fromiter(chain.from_iterable(runs), dtype=np.uint32, count=int(run_counts.sum()))
-    return Segments(_offsets(ring_counts), _offsets(lengths // 2), points, _offsets(run_counts), flat_runs), complaints
+    return Segments(_spans(ring_counts), _offsets(lengths // 2), points, _spans(run_counts), flat_runs), complaints
 
 
 def _is_ring(ring: Any) -> bool:
@@ -168,8 +162,7 @@ def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
 
 
-def _gather(offsets: NDArray[np.int64], index: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Offsets of the groups ``index`` laid end to end, and where each of their elements was."""
-    counts = np.diff(offsets)[index]
-    result = _offsets(counts)
-    return result, np.repeat(offsets[index] - result[:-1], counts) + np.arange(result[-1])
+def _spans(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[M, 2], start and end of each of M groups laid end to end."""
+    offsets = _offsets(counts)
+    return np.stack([offsets[:-1], offsets[1:]], axis=1)

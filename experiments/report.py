@@ -24,7 +24,7 @@ from experiments.command_line import answer
 from experiments.config import ConfigError, compose, flatten, list_presets, to_plain
 from experiments.merging import did_you_mean, read_yaml
 from experiments.reports.collect import MixedProtocols, ReportTable, collect
-from experiments.reports.store import WEIGHTS, Result, read_results
+from experiments.reports.store import WEIGHTS, Result, Runs, read_runs
 from experiments.tables.loader import find_table, list_tables, load_tables
 from experiments.tables.table import Table
 
@@ -48,8 +48,9 @@ def _report(options: argparse.Namespace) -> int:
     else:
         tables = list(load_tables(options.paper).values())
     keep = _filter(options)
-    _check_choices(options)
-    reports = [collect(table, Path(options.runs), keep, options.weights) for table in tables]
+    runs = read_runs(Path(options.runs), options.weights)
+    _check_choices(options, runs)
+    reports = [collect(table, runs, keep, options.weights) for table in tables]
     text = render(reports, options.format)
     if options.out is not None:
         Path(options.out).write_text(text)
@@ -89,7 +90,8 @@ def render(reports: list[ReportTable], form: str) -> str:
 def _list(options: argparse.Namespace) -> int:
     papers = [options.paper] if options.paper is not None else list_tables()
     keep = _filter(options)
-    found = [_listed(table, options, keep) for paper in papers for table in load_tables(paper).values()]
+    runs = read_runs(Path(options.runs))
+    found = [_listed(table, runs, keep) for paper in papers for table in load_tables(paper).values()]
     if options.json:
         print(json.dumps(found))
         return 0
@@ -110,10 +112,10 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _listed(table: Table, options: argparse.Namespace, keep: Any) -> dict[str, Any]:
+def _listed(table: Table, runs: Runs, keep: Any) -> dict[str, Any]:
     finished: list[str] = []
     try:
-        report = collect(table, Path(options.runs), keep)
+        report = collect(table, runs, keep)
         finished = [item.row.name for item in report.rows if item.results]
         note = ", ".join(report.protocols) + (f" ({report.preset or 'recipe'})" if finished else "")
     except MixedProtocols as error:
@@ -173,11 +175,11 @@ def _is_value(there: Any, typed: str) -> bool:
     return not isinstance(there, str) and bool(read_yaml(typed, "command line") == there)
 
 
-def _check_choices(options: argparse.Namespace) -> None:
+def _check_choices(options: argparse.Namespace, runs: Runs) -> None:
     """Raises:
     ConfigError: a preset or key that the paper does not have, or a protocol under which no run was evaluated.
     """
-    results = read_results(Path(options.runs), options.paper)
+    results = runs.results.get(options.paper, [])
     presets = ["recipe", *list_presets(options.paper), *(result.preset or "recipe" for result in results)]
     if options.preset not in (None, *presets):
         known = ", ".join(dict.fromkeys(presets))

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.pictures import draw_truth, enlarge, write_jpeg
+from callbacks.pictures import draw_truth, fit_cell, write_jpeg
 from datamodules.contact_sheet import contact_sheet
 from datamodules.contracts import PoseBatch, labelled_inside
 from datamodules.drawing import draw_people
@@ -68,7 +68,7 @@ def pictures_of_crop(
     module: GraphPCNN, batch: PoseBatch, image: np.ndarray, joint: int
 ) -> tuple[list[np.ndarray], list[str]]:
     """``COLUMNS`` pictures of the one crop in ``batch``, and their captions; ``joint`` picks a labelled keypoint."""
-    image = enlarge(image)
+    image = fit_cell(image)
     heatmap = module.network(batch.images).heatmap_s4
     map_hw = (heatmap.shape[-2], heatmap.shape[-1])
     targets = encode_targets(batch.persons, map_hw, module.config.sigma, module.config.gaussian_center)

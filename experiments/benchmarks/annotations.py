@@ -30,13 +30,22 @@ POINTS = 24
 """Corners of a person's outline, as many as COCO's have on average."""
 
 
-def write_file(file: Path, images: int, people: int) -> None:
-    """A sound keypoint file of random people."""
+def write_file(file: Path, images: int, people: int, peopled: int | None = None, labelled: int | None = None) -> None:
+    """A sound keypoint file of random people, in turn on the first images.
+
+    Args:
+        peopled: images that show people; None is all of them.
+        labelled: people with labelled keypoints, spread evenly over the file; None is all of them.
+    """
     generator = np.random.default_rng(0)
     kinds = [_person(generator) for _ in range(200)]
-    entries = [
-        {**kinds[number % len(kinds)], "id": number + 1, "image_id": number % images + 1} for number in range(people)
-    ]
+    bare = {"keypoints": [0] * (3 * len(COCO.joints)), "num_keypoints": 0}
+    shown_on, seen = peopled or images, people if labelled is None else labelled
+    entries = []
+    for number in range(people):
+        is_labelled = (number + 1) * seen // people > number * seen // people
+        person = {**kinds[number % len(kinds)], **({} if is_labelled else bare)}
+        entries.append({**person, "id": number + 1, "image_id": number % shown_on + 1})
     shown = [
         {"id": n + 1, "file_name": f"{n + 1:012d}.jpg", "height": 480, "width": 640, "coco_url": "", "license": 1}
         for n in range(images)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.pictures import Pictures, draw_predictions, draw_truth, enlarge, to_uint8
+from callbacks.pictures import Pictures, draw_predictions, draw_truth, fit_cell, to_uint8
 from datamodules.contracts import Meta, Persons, PoseBatch, Predictions
 from datamodules.skeleton import COCO
 
@@ -103,9 +103,9 @@ def test_sums_do_not_hide_people_of_few_joints(batch: PoseBatch) -> None:
 
 
 def test_a_small_image_is_enlarged_with_its_people(batch: PoseBatch) -> None:
-    image = enlarge(to_uint8(batch, 1, MEAN, STD))
+    image = fit_cell(to_uint8(batch, 1, MEAN, STD))
     assert image.shape == (240, 320, 3)
-    assert enlarge(image) is image
+    assert fit_cell(image) is image
     drawn = np.any(draw_truth(image, batch, 1, COCO) != image, axis=-1)
     rows, columns = np.nonzero(drawn)
     points = batch.persons.keypoints[1, 0].numpy() * 5
@@ -114,9 +114,17 @@ def test_a_small_image_is_enlarged_with_its_people(batch: PoseBatch) -> None:
     assert columns.max() > 190
 
 
+def test_a_large_image_is_shrunk_to_640_pixels() -> None:
+    image = fit_cell(np.full((800, 1333, 3), 90, np.uint8))
+    assert image.shape == (384, 640, 3)
+    assert np.unique(image).tolist() == [90]
+    assert fit_cell(image) is image
+    assert fit_cell(np.zeros((1333, 1, 3), np.uint8)).shape == (640, 1, 3)
+
+
 def test_one_sheet_per_evaluation_of_images_with_people(batch: PoseBatch, tmp_path: Path) -> None:
     shown: list[Any] = []
-    logger = SimpleNamespace(log_image=lambda key, images, step: shown.append((key, len(images), step)))
+    logger = SimpleNamespace(log_image=lambda key, images, step: shown.append((key, images, step)))
     data = SimpleNamespace(config=SimpleNamespace(mean=MEAN, std=STD), skeleton=COCO)
     trainer: Any = SimpleNamespace(
         is_global_zero=True,
@@ -139,7 +147,10 @@ def test_one_sheet_per_evaluation_of_images_with_people(batch: PoseBatch, tmp_pa
     sheet = cv2.imread(str(tmp_path / "pictures" / "best.jpg"))
     assert sheet.shape[1] == 2 * (320 + 4) + 4
     assert sheet.shape[0] > 3 * 240
-    assert shown == [("val/pictures", 1, 11)] * 2  # the index of the last step, as Lightning logs the figures
+    files = [str(tmp_path / "pictures" / name) for name in ("step_0000012.jpg", "best.jpg")]  # JPEG, not pixels
+    assert shown == [
+        ("val/pictures", [file], 11) for file in files
+    ]  # the index of the last step, as Lightning logs the figures
 
     none = Pictures(tmp_path / "none", count=0)
     none.on_validation_epoch_start(trainer, module)

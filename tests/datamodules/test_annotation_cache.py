@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import os
+import subprocess
+import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -141,4 +144,64 @@ def test_small_files_and_unusable_ones_are_not_kept(file, monkeypatch):
     file.write_text(json.dumps({"images": []}) + " " * (1 << 20))
     with pytest.raises(AnnotationError, match="has no list 'annotations'"):
         read(file)
-    assert not cache_folder().exists()
+    assert not any(cache_folder().iterdir())
+
+
+def test_four_processes_parse_a_file_once(file, tmp_path):
+    code = """
+import sys, time
+from pathlib import Path
+from datamodules import annotations
+from datamodules.config import OnBadAnnotation
+from datamodules.skeleton import COCO
+
+annotations._WORTH_CACHING = 0
+parse = annotations.parse_lists
+
+def slow(data, name):
+    print("parsed", flush=True)
+    time.sleep(1)
+    return parse(data, name)
+
+annotations.parse_lists = slow
+file = Path(sys.argv[1])
+sys.stdin.readline()
+found = annotations.read_annotations(file, file.parent, COCO, on_bad=OnBadAnnotation.drop)
+print(found.ids.tolist())
+"""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    lines = [process.communicate()[0].splitlines() for process in processes]
+    assert [line[-1] for line in lines] == ["[5, 9, 6, 7]"] * 4
+    assert sum("parsed" in line for line in lines) == 1
+
+
+def test_a_process_that_waits_in_vain_reads_the_file_itself(file, parses, monkeypatch):
+    wanted = read(file)
+    for entry in cache_folder().iterdir():
+        entry.unlink()
+
+    @contextmanager
+    def taken(key):
+        yield False
+
+    monkeypatch.setattr(annotations_module, "alone_with", taken)
+    with pytest.warns(UserWarning, match="another process is still reading it"):
+        assert_same(read(file), wanted)
+    assert len(parses) == 2
+
+
+def test_selecting_everything_copies_nothing(file):
+    found = read(file)
+    assert found.select(np.arange(3)).keypoints is found.keypoints
+    some = found.select(np.array([1]))
+    assert some.segments.points is found.segments.points
+    assert some.segments.runs is found.segments.runs
+    assert not np.shares_memory(some.keypoints, found.keypoints)

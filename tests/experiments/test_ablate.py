@@ -415,7 +415,7 @@ def test_killed_half_way_and_started_again_it_ends_as_if_nothing_had_happened(to
 
     Rendered people, real processes. The table of the two halves is compared with that of runs in this process.
     """
-    from experiments.report import collect
+    from experiments.report import collect, read_runs
     from experiments.run import main as run
 
     environment = {
@@ -447,7 +447,7 @@ def test_killed_half_way_and_started_again_it_ends_as_if_nothing_had_happened(to
     whole = tmp_path / "whole"
     for job in make_jobs(find_table("toy", "1"), list(find_table("toy", "1").ours), [0], None, common):
         assert run([*job.arguments, f"output.root={whole}"]) == 0
-    tables = [collect(find_table("toy", "1"), root) for root in (tmp_path / "killed", whole)]
+    tables = [collect(find_table("toy", "1"), read_runs(root)) for root in (tmp_path / "killed", whole)]
     assert [row.ours for row in tables[0].rows] == [row.ours for row in tables[1].rows]
     assert all(row.ours["AP"].n == 1 for row in tables[0].rows[:2])
     assert tables[0].rows[0].ours["AP"].mean != tables[0].rows[1].ours["AP"].mean

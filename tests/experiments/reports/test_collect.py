@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from experiments.config import compose, to_plain
-from experiments.reports.collect import Figure, MixedProtocols, collect
+from experiments.config import compose, scientific, to_plain
+from experiments.merging import ConfigError
+from experiments.reports.collect import Figure, MixedProtocols, collect, row_settings
 from experiments.reports.layout import lay_out
-from experiments.tables.loader import find_table
+from experiments.reports.store import read_runs
+from experiments.tables.loader import find_table, list_tables, load_tables
 from experiments.tables.overrides import row_overrides
 
 VAL = "val2017-single-scale"
@@ -46,7 +48,7 @@ def store(toy_table: Any, tmp_path: Path):
         os.utime(folder / "result.json", (count, count))
         return folder
 
-    add.collect = lambda **keep: collect(find_table("toy", "1"), tmp_path / "runs", **keep)
+    add.collect = lambda **keep: collect(find_table("toy", "1"), read_runs(tmp_path / "runs"), **keep)
     add.root = tmp_path / "runs"
     return add
 
@@ -176,7 +178,7 @@ def test_rows_the_paper_itself_measures_otherwise_may_differ_and_are_marked(tmp_
         folder.mkdir()
         content = {"paper": "inspose", "protocol": protocol, "figures": {"AP": 0.6 + 0.01 * number}, "config": config}
         (folder / "result.json").write_text(json.dumps(content))
-    layout = lay_out(collect(table, tmp_path))
+    layout = lay_out(collect(table, read_runs(tmp_path)))
     cells = {row.name: row.ours[0] for row in layout.rows if row.is_ours}
     assert sorted(cells.items())[:4] == [
         ("InsPose HRNet-W32", "–"),
@@ -186,3 +188,33 @@ def test_rows_the_paper_itself_measures_otherwise_may_differ_and_are_marked(tmp_
     ]
     assert {cells["InsPose R50"], cells["InsPose R50, multi-scale [b]"]} in ({"60.0", "61.0 *"}, {"60.0 *", "61.0"})
     assert any(note.startswith("* ours: val2017-") for note in layout.notes)
+
+
+@pytest.mark.parametrize("preset", [None, "smoke"])
+def test_settings_without_composing_are_those_of_composing(preset: str | None) -> None:
+    for paper in list_tables():
+        table = next(iter(load_tables(paper).values()))
+        for row in table.ours[:4]:
+            composed = scientific(to_plain(compose(paper, preset, row_overrides(table, row, preset))))
+            assert row_settings(table, row, preset) == composed
+
+
+def test_a_value_of_another_kind_is_composed(toy_table: Any) -> None:
+    table = find_table("toy", "1")
+    row = table.find("near")
+    row = row._replace(settings={**row.settings, "optimizer.lr": "1e-1"})
+    assert row_settings(table, row, None)["optimizer.lr"] == 0.1
+    with pytest.raises(ConfigError, match=r"optimizer\.lx"):
+        row_settings(table, row._replace(settings={"optimizer.lx": 1.0}), None)
+
+
+def test_one_walk_finds_the_runs_of_all_papers(store: Any) -> None:
+    store("near", 0, 0.5)
+    begun = store.root / "begun"
+    begun.mkdir()
+    (begun / "run.json").write_text('{"state": "running"}')
+    (begun / "config.yaml").write_text("paper: other\npreset: null\n")
+    runs = read_runs(store.root)
+    assert [result.seed for result in runs.results["toy"]] == [0]
+    assert [(run.directory, run.preset, run.state) for run in runs.unfinished["other"]] == [(begun, None, "running")]
+    assert runs.results.keys() == {"toy"}
