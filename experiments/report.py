@@ -50,7 +50,7 @@ def _report(options: argparse.Namespace) -> int:
     keep = _filter(options)
     runs = read_runs(Path(options.runs), options.weights)
     _check_choices(options, runs)
-    reports = [collect(table, runs, keep, options.weights) for table in tables]
+    reports = [collect(table, runs, keep) for table in tables]
     text = render(reports, options.format)
     if options.out is not None:
         Path(options.out).write_text(text)

@@ -59,16 +59,13 @@ class ReportTable(NamedTuple):
         return [name for name, _ in Counter(r.protocol for row in self.rows for r in row.results).most_common()]
 
 
-def collect(
-    table: Table, runs: Runs, keep: Callable[[Result], bool] = lambda result: True, weights: str = "best"
-) -> ReportTable:
+def collect(table: Table, runs: Runs, keep: Callable[[Result], bool] = lambda result: True) -> ReportTable:
     """The table with our finished runs.
 
     A run is a row's if ``experiments.ablate`` ran it for that row, or if it has exactly the settings of the row.
 
     Args:
         keep: which runs to look at.
-        weights: of each run, ``best`` or ``last``.
 
     Raises:
         MixedProtocols: runs of different protocols, presets or other settings would meet in one column.
@@ -96,7 +93,7 @@ def collect(
         unfinished = tuple(run for run in begun if run.group == group)
         rows.append(ReportRow(row, _figures(ones, names), ones, unfinished, _figures(others, names)))
     preset = next((result.preset for row in rows for result in row.results), None)
-    return ReportTable(table, tuple(rows), names, preset, changes, weights)
+    return ReportTable(table, tuple(rows), names, preset, changes, runs.weights)
 
 
 class _Settings:

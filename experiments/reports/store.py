@@ -53,6 +53,8 @@ class Runs(NamedTuple):
     """Oldest first."""
     unfinished: dict[str, list[Unfinished]]
     """Runs that were begun and have no result."""
+    weights: str
+    """Whose metrics the results show, one of ``WEIGHTS``."""
 
 
 def read_runs(root: Path, weights: str = "best") -> Runs:
@@ -61,7 +63,7 @@ def read_runs(root: Path, weights: str = "best") -> Runs:
     Args:
         weights: one of ``WEIGHTS``; a result without the last weights' metrics has none to show.
     """
-    runs = Runs({}, {})
+    runs = Runs({}, {}, weights)
     for folder, _, names in os.walk(root):
         if "result.json" in names:
             result = _result(Path(folder), weights)

@@ -11,7 +11,7 @@ import pytest
 
 from experiments.config import compose, scientific, to_plain
 from experiments.merging import ConfigError
-from experiments.reports.collect import Figure, MixedProtocols, collect, row_settings
+from experiments.reports.collect import Figure, MixedProtocols, ReportTable, collect, row_settings
 from experiments.reports.layout import lay_out
 from experiments.reports.store import read_runs
 from experiments.tables.loader import find_table, list_tables, load_tables
@@ -48,7 +48,10 @@ def store(toy_table: Any, tmp_path: Path):
         os.utime(folder / "result.json", (count, count))
         return folder
 
-    add.collect = lambda **keep: collect(find_table("toy", "1"), read_runs(tmp_path / "runs"), **keep)
+    def collected(weights: str = "best", **keep: Any) -> ReportTable:
+        return collect(find_table("toy", "1"), read_runs(tmp_path / "runs", weights), **keep)
+
+    add.collect = collected
     add.root = tmp_path / "runs"
     return add
 
