@@ -75,7 +75,9 @@ def kill_workers() -> None:
 def _end_with(parent: int) -> None:
     sender = None
     while sender != parent and os.getppid() == parent:
-        sender = signal.sigwaitinfo({signal.SIGTERM}).si_pid
+        # Woken every second: a parent that is killed sends nothing, and a worker that writes to it would wait forever.
+        received = signal.sigtimedwait({signal.SIGTERM}, 1.0)
+        sender = None if received is None else received.si_pid
     os._exit(0)
 
 
