@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import active_children, get_start_method, resource_tracker
+from multiprocessing import active_children, get_start_method, parent_process, resource_tracker
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -57,7 +57,9 @@ def heed_only_the_parent() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    parent = parent_process()
+    assert parent is not None, "not a worker"
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def kill_workers() -> None:
@@ -72,9 +74,15 @@ def kill_workers() -> None:
     signal.signal(signal.SIGCHLD, heard or signal.SIG_DFL)
 
 
-def _end_with(parent: int) -> None:
+def _end_with(parent: Any) -> None:
+    """Ends this process when ``parent`` sends SIGTERM or has gone.
+
+    Args:
+        parent: multiprocessing's own handle, which also knows of a parent that went before this worker could ask;
+            ``os.getppid`` names another process by then.
+    """
     sender = None
-    while sender != parent and os.getppid() == parent:
+    while sender != parent.pid and parent.is_alive():
         # Woken every second: a parent that is killed sends nothing, and a worker that writes to it would wait forever.
         received = signal.sigtimedwait({signal.SIGTERM}, 1.0)
         sender = None if received is None else received.si_pid

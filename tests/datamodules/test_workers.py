@@ -90,10 +90,15 @@ import multiprocessing, os, signal, sys, time
 from datamodules.workers import heed_only_the_parent
 
 def work(is_ready):
+    if sys.argv[1] == "early":
+        is_ready.set()
+        while os.getppid() == parent:
+            time.sleep(0.01)
     heed_only_the_parent()
     is_ready.set()
     time.sleep(60)
 
+parent = os.getpid()
 context = multiprocessing.get_context("fork")
 is_ready = context.Event()
 worker = context.Process(target=work, args=(is_ready,))
@@ -109,17 +114,21 @@ else:
 """
 
 
-def test_a_worker_ends_quietly_when_its_parent_sends_sigterm_or_has_gone() -> None:
-    run = {"capture_output": True, "text": True, "timeout": 120, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
-    done = subprocess.run([sys.executable, "-c", LEFT_ALONE, "parent"], **run)
+RUN = {"text": True, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+
+
+def test_a_worker_ends_quietly_when_its_parent_sends_sigterm() -> None:
+    done = subprocess.run([sys.executable, "-c", LEFT_ALONE, "parent"], capture_output=True, timeout=120, **RUN)
     assert done.stdout == "0\n", done.stderr
-    child = subprocess.Popen(
-        [sys.executable, "-c", LEFT_ALONE, "alone"], stdout=subprocess.PIPE, text=True, env=run["env"]
-    )
+
+
+@pytest.mark.parametrize("when", ["later", "early"])
+def test_a_worker_ends_by_itself_when_its_parent_is_killed(when: str) -> None:
+    """Early: before the worker has asked who its parent is."""
+    child = subprocess.Popen([sys.executable, "-c", LEFT_ALONE, when], stdout=subprocess.PIPE, **RUN)
     assert child.stdout is not None
     orphan = int(child.stdout.readline())
     child.wait(60)
-    os.kill(orphan, signal.SIGTERM)
     end = time.monotonic() + 30
     while _is_running(orphan):
         assert time.monotonic() < end
