@@ -5,13 +5,48 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-FAILED, REFUSED, INTERRUPTED = 1, 2, 130
-"""Exit codes beside 0; ``REFUSED`` is for a mistake in the command, the configuration or the data."""
+FAILED, REFUSED, INTERRUPTED, UNREAD = 1, 2, 130, 141
+"""Exit codes beside 0; ``REFUSED`` is for a mistake in the command, the configuration or the data, ``UNREAD`` is for
+output whose reader has gone (128 + SIGPIPE, as a shell gives it)."""
+
+
+def run_program(main: Callable[[], int]) -> NoReturn:
+    """Run a command's ``main`` and end the process with its exit code; every command ends here.
+
+    Where the reader of the output has gone (``| head -1``), the command stops without a message, with ``UNREAD``.
+    """
+    try:
+        try:
+            code: Any = main()
+        except SystemExit as error:  # argparse's, or rich's where it meets a closed pipe
+            code = UNREAD if isinstance(error.__context__, BrokenPipeError) else error.code
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        if not is_output_closed(error):
+            raise
+        code = UNREAD
+    for stream in _closed_outputs():  # Python writes what is left in a buffer at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    sys.exit(code)
+
+
+def is_output_closed(error: BaseException) -> bool:
+    """Whether ``error`` says that the reader of stdout or stderr has gone, and is of no other pipe or socket."""
+    return isinstance(error, BrokenPipeError) and bool(_closed_outputs())
+
+
+def _closed_outputs() -> list[int]:
+    """Those of the file descriptors 1 and 2 that are pipes without a reader."""
+    poll = select.poll()
+    for stream in (1, 2):
+        poll.register(stream, 0)
+    return [stream for stream, event in poll.poll(0) if event & select.POLLERR]
 
 
 def answer(work: Callable[[dict[str, Any]], int], *, as_json: bool, on_os_error: int = REFUSED) -> int:
@@ -26,6 +61,8 @@ def answer(work: Callable[[dict[str, Any]], int], *, as_json: bool, on_os_error:
     try:
         code = work(report)
     except (ValueError, OSError) as error:
+        if is_output_closed(error):
+            raise
         report["error"] = " ".join(str(error).split())
         say(f"error: {report['error']}")
         code = REFUSED if isinstance(error, ValueError) else on_os_error

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from datamodules.config import DataConfig, OnBadAnnotation, RenderedConfig
-from experiments.command_line import FAILED, INTERRUPTED, positive, say
+from experiments.command_line import FAILED, INTERRUPTED, is_output_closed, positive, run_program, say
 
 DESCRIPTION = "Check, look at, make and download data in COCO's layout."
 
@@ -24,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code, result = given.command(given)
     except (ValueError, OSError, RuntimeError) as error:
+        if is_output_closed(error):
+            raise
         told = (str(error).splitlines() or [type(error).__name__])[0]
         say(f"error: {told}")
         code, result = FAILED, {"exit_code": FAILED, "error": told}
@@ -242,4 +244,4 @@ def _data_config(overrides: list[str]) -> DataConfig:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datamodules.config import EvaluationBackend
-from experiments.command_line import FAILED, answer, make_folder, say, stdout_to_stderr
+from experiments.command_line import FAILED, answer, make_folder, run_program, say, stdout_to_stderr
 from experiments.config import ConfigError
 from experiments.evaluation.annotations import annotations_of
 from experiments.evaluation.protocol import PROTOCOLS, find_protocol
@@ -208,4 +207,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

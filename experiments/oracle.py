@@ -18,7 +18,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from experiments.command_line import answer
+from experiments.command_line import answer, run_program
 from experiments.config import ConfigError, RunConfig, compose
 from lightning_modules.papers import PAPERS, load
 
@@ -185,4 +185,4 @@ def _print_table(report: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.command_line import INTERRUPTED, answer, positive
+from experiments.command_line import INTERRUPTED, answer, positive, run_program
 
 if TYPE_CHECKING:
     import torch
@@ -218,4 +218,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)
