@@ -88,7 +88,11 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         for file, evaluator in zip(files, evaluators, strict=True)
     ]
     names = _names(files)
-    diagnoses = dict(zip(names, map(diagnose, evaluators, results), strict=True))
+    diagnoses = {}
+    for name, evaluator, people in zip(names, evaluators, results, strict=True):
+        if not options.json:
+            say(f"{name}: matching {len(people):,} people in {len(evaluator.ground_truth.image_ids):,} images")
+        diagnoses[name] = diagnose(evaluator, people)
     report: dict[str, Any] = {
         "images": len(evaluators[0].ground_truth.image_ids),
         "annotations": str(evaluators[0].annotation_file),
