@@ -82,6 +82,16 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+MOST_LINES = 10
+"""Of a list of one kind that is shown."""
+
+
+def shorten(lines: list[str]) -> list[str]:
+    """The first ``MOST_LINES``, and how many more there are."""
+    rest = len(lines) - MOST_LINES
+    return [*lines[:MOST_LINES], f"… and {rest:,} more"] if rest > 0 else lines
+
+
 class stdout_to_stderr:
     """What libraries print while a model runs does not mix with the answer."""
 

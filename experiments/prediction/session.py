@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from datamodules.contracts import PoseBatch
 from datamodules.image_dataset import Sample
+from experiments.command_line import MOST_LINES, say
 from experiments.prediction.boxes import Boxes, BoxSource, whole_image
 from experiments.prediction.cores import plan_streams, shared_cores
 from experiments.prediction.inputs import Kind, Picture, Source, count_pictures, read_pictures
@@ -66,7 +66,8 @@ def run(
 
     def report(line: str) -> None:
         faults.append(line)
-        print(line, file=sys.stderr, flush=True)
+        if len(faults) <= MOST_LINES:
+            say(line)
 
     is_live = any(source.kind is Kind.camera for source in sources)
     batch_size = 1 if is_live else batch_size
