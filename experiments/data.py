@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -40,7 +39,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def check(given: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    reports = [_report(given, split) for split in given.splits or _splits_of(given.root)]
+    from datamodules.skeleton import load_skeleton
+    from datamodules.split_report import report_split
+    from experiments.progress import Line
+
+    limit = given.max_image_pixels or DataConfig().max_image_pixels
+    options: dict[str, Any] = {"skeleton": load_skeleton(given.skeleton), "max_pixels": limit, "decode": given.decode}
+    reports = []
+    for split in given.splits or _splits_of(given.root):
+        if given.json:
+            reports.append(report_split(given.root, split, **options))
+        else:
+            with Line(None, what=f"{split}: checking") as line:
+                reports.append(report_split(given.root, split, **options, progress=line.show_of))
     if not given.json:
         for report in reports:
             _print_report(report)
@@ -58,21 +69,6 @@ def check(given: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         },
     }
     return int(errors > 0), result
-
-
-def _report(given: argparse.Namespace, split: str) -> SplitReport:
-    from datamodules.skeleton import load_skeleton
-    from datamodules.split_report import report_split
-    from experiments.progress import Line
-
-    limit = given.max_image_pixels or DataConfig().max_image_pixels
-    check_split = partial(
-        report_split, given.root, split, load_skeleton(given.skeleton), max_pixels=limit, decode=given.decode
-    )
-    if given.json:
-        return check_split()
-    with Line(None, what=f"{split}: checking") as line:
-        return check_split(progress=line.show_of)
 
 
 def browse(given: argparse.Namespace) -> tuple[int, dict[str, Any]]:
