@@ -26,7 +26,7 @@ def run_program(main: Callable[[], int]) -> NoReturn:
             code: Any = main()
         except SystemExit as error:  # argparse's, or rich's where it meets a closed pipe
             code = UNREAD if isinstance(error.__context__, BrokenPipeError) else error.code
-        sys.stdout.flush()
+        print(end="", flush=True)  # does nothing where there is no stdout at all
     except BrokenPipeError as error:
         if not is_output_closed(error):
             raise

@@ -97,3 +97,9 @@ def test_a_reader_that_has_gone_ends_a_command_without_a_message(arguments, tiny
     os.close(writing)
     assert run.stderr == ""
     assert run.returncode in (141, -signal.SIGPIPE)
+
+
+def test_a_command_without_stdout_does_its_work():
+    command = f"exec {sys.executable} -m experiments.run --list >&-"
+    run = subprocess.run(["sh", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
