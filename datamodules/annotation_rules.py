@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
@@ -28,6 +29,28 @@ class Complaint(NamedTuple):
     def __str__(self) -> str:
         subject = "" if self.kind == "file" else f"{self.kind} " if self.id is None else f"{self.kind} {self.id}: "
         return f"{self.file}: {subject}{self.what}; {self.fix}"
+
+
+MOST_OF_A_KIND = 10
+_PARTICULAR = re.compile(r"'[^']*'|\S*[/.\d]\S*")
+"""Paths, numbers and quoted names in ``Complaint.what``."""
+
+
+def list_complaints(complaints: Iterable[Complaint], most: int = MOST_OF_A_KIND) -> list[str]:
+    """Lines of severity and complaint, ``most`` of each kind at most, with the number of those left out.
+
+    Complaints are of one kind where they differ in ids, paths, numbers and quoted names alone.
+    """
+    kinds: dict[tuple[str, str, str], list[Complaint]] = {}
+    for complaint in complaints:
+        key = (complaint.severity, complaint.kind, _PARTICULAR.sub("", complaint.what))
+        kinds.setdefault(key, []).append(complaint)
+    lines = []
+    for (severity, *_), ones in kinds.items():
+        lines += [f"{severity}: {complaint}" for complaint in ones[:most]]
+        if len(ones) > most:
+            lines.append(f"{severity}: … and {len(ones) - most:,} more of this kind")
+    return lines
 
 
 class ImageColumns(NamedTuple):

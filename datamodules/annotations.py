@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ from datamodules.skeleton import Skeleton
 
 _WORTH_CACHING = 1 << 20
 """Bytes of JSON below which reading it again is as fast."""
+_TAKES_SECONDS = 50 << 20
+"""Bytes of JSON from which reading is announced on stderr."""
 _RULES = ("annotations.py", "annotation_rules.py", "person_rules.py", "segments.py")
 """What decides the columns of a file: a change of any of these forgets every cached one."""
 
@@ -192,6 +195,8 @@ def _read_cached(file: Path, images_dir: Path, skeleton: Skeleton) -> Annotation
 def _store(file: Path, images_dir: Path, skeleton: Skeleton) -> dict[str, NDArray]:
     """The columns of ``file``, from the cache where they could be put there: mapped memory is shared."""
     data = read_bytes(file)
+    if len(data) >= _TAKES_SECONDS:
+        print(f"reading {file} ({len(data) / 1e6:.0f} MB); kept for the next start", file=sys.stderr, flush=True)
     arrays = _validated(data, file, images_dir, skeleton, None).to_arrays()
     key = _key(hashlib.sha256(data).digest(), skeleton)  # of the very bytes, whoever wrote to the file meanwhile
     return (load_arrays(key) if store_arrays(key, arrays) else None) or arrays

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -63,11 +64,16 @@ def _is_below(path: str, root: str) -> bool:
 
 
 def unreadable_photographs(
-    annotations: Annotations, max_pixels: int, *, decode: bool = False
+    annotations: Annotations,
+    max_pixels: int,
+    *,
+    decode: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[NDArray[np.int64], list[Complaint]]:
     """Numbers of the images whose file is not what the annotation says, and a complaint for each.
 
-    Reads format, size and end of each file; ``decode`` reads all of it.
+    Reads format, size and end of each file; ``decode`` reads all of it. ``progress`` is called with the images done and
+    in all.
     """
     check = read_photograph if decode else check_photograph
 
@@ -80,7 +86,10 @@ def unreadable_photographs(
         return None
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        faults = list(pool.map(fault, range(annotations.num_images)))
+        faults = []
+        for text in pool.map(fault, range(annotations.num_images)):
+            faults.append(text)
+            progress(len(faults), annotations.num_images)
     bad = [number for number, text in enumerate(faults) if text is not None]
     complaints = []
     for number in bad:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,10 +34,18 @@ class SplitReport(NamedTuple):
         return len(self.complaints) - self.errors
 
 
-def report_split(root: Path, split: str, skeleton: Skeleton, *, max_pixels: int, decode: bool = False) -> SplitReport:
+def report_split(
+    root: Path,
+    split: str,
+    skeleton: Skeleton,
+    *,
+    max_pixels: int,
+    decode: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> SplitReport:
     """Read the annotations of ``split`` and look at each photograph: its header and end, or with ``decode`` all of it.
 
-    Entries with an error are left out of the figures.
+    Entries with an error are left out of the figures. ``progress`` is called with the photographs done and in all.
     """
     try:
         annotations = read_annotations(
@@ -46,7 +55,7 @@ def report_split(root: Path, split: str, skeleton: Skeleton, *, max_pixels: int,
         return SplitReport(split, None, error.complaints)
     missing, complaints = missing_photographs(annotations)
     present = annotations.select(np.setdiff1d(np.arange(annotations.num_images), missing))
-    damaged = unreadable_photographs(present, max_pixels, decode=decode)[1]
+    damaged = unreadable_photographs(present, max_pixels, decode=decode, progress=progress)[1]
     return SplitReport(split, figures_of(annotations, skeleton), (*annotations.complaints, *complaints, *damaged))
 
 

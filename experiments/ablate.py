@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.ablation.plan import Job, State, choose_rows, make_jobs, state_of, varied
-from experiments.command_line import FAILED, answer, make_folder, positive, say
+from experiments.command_line import FAILED, answer, make_folder, positive, run_program, say
 from experiments.config import ConfigError, compose
 from experiments.tables.loader import find_table, list_tables
 from experiments.tables.table import Row, Table
@@ -215,4 +215,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

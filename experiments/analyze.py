@@ -11,10 +11,9 @@ exit codes: 0 done; 2 refused (a mistake in the command or the run); 130 stopped
 from __future__ import annotations
 
 import argparse
-import sys
 from importlib.util import find_spec
 
-from experiments.command_line import answer, positive
+from experiments.command_line import answer, positive, run_program
 from experiments.config import ConfigError
 from lightning_modules.papers import PAPERS, load
 
@@ -64,4 +63,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

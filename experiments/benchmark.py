@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 
 from experiments.benchmarks.measuring import Line, Setting
+from experiments.command_line import REFUSED, run_program
 
 BENCHMARKS = (
     "start_up",
@@ -40,7 +41,6 @@ BENCHMARKS = (
     "vitals",
     "predict_video",
 )
-REFUSED = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -104,4 +104,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_program(main)

@@ -5,13 +5,48 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-FAILED, REFUSED, INTERRUPTED = 1, 2, 130
-"""Exit codes beside 0; ``REFUSED`` is for a mistake in the command, the configuration or the data."""
+FAILED, REFUSED, INTERRUPTED, UNREAD = 1, 2, 130, 141
+"""Exit codes beside 0; ``REFUSED`` is for a mistake in the command, the configuration or the data, ``UNREAD`` is for
+output whose reader has gone (128 + SIGPIPE, as a shell gives it)."""
+
+
+def run_program(main: Callable[[], int]) -> NoReturn:
+    """Run a command's ``main`` and end the process with its exit code; every command ends here.
+
+    Where the reader of the output has gone (``| head -1``), the command stops without a message, with ``UNREAD``.
+    """
+    try:
+        try:
+            code: Any = main()
+        except SystemExit as error:  # argparse's, or rich's where it meets a closed pipe
+            code = UNREAD if isinstance(error.__context__, BrokenPipeError) else error.code
+        print(end="", flush=True)  # does nothing where there is no stdout at all
+    except BrokenPipeError as error:
+        if not is_output_closed(error):
+            raise
+        code = UNREAD
+    for stream in _closed_outputs():  # Python writes what is left in a buffer at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    sys.exit(code)
+
+
+def is_output_closed(error: BaseException) -> bool:
+    """Whether ``error`` says that the reader of stdout or stderr has gone, and is of no other pipe or socket."""
+    return isinstance(error, BrokenPipeError) and bool(_closed_outputs())
+
+
+def _closed_outputs() -> list[int]:
+    """Those of the file descriptors 1 and 2 that are pipes without a reader."""
+    poll = select.poll()
+    for stream in (1, 2):
+        poll.register(stream, 0)
+    return [stream for stream, event in poll.poll(0) if event & select.POLLERR]
 
 
 def answer(work: Callable[[dict[str, Any]], int], *, as_json: bool, on_os_error: int = REFUSED) -> int:
@@ -26,6 +61,8 @@ def answer(work: Callable[[dict[str, Any]], int], *, as_json: bool, on_os_error:
     try:
         code = work(report)
     except (ValueError, OSError) as error:
+        if is_output_closed(error):
+            raise
         report["error"] = " ".join(str(error).split())
         say(f"error: {report['error']}")
         code = REFUSED if isinstance(error, ValueError) else on_os_error
@@ -43,6 +80,16 @@ def answer(work: Callable[[dict[str, Any]], int], *, as_json: bool, on_os_error:
 def say(line: str) -> None:
     """A line for the user, on stderr at once: stdout is for the answer."""
     print(line, file=sys.stderr, flush=True)
+
+
+MOST_LINES = 10
+"""Of a list of one kind that is shown."""
+
+
+def shorten(lines: list[str]) -> list[str]:
+    """The first ``MOST_LINES``, and how many more there are."""
+    rest = len(lines) - MOST_LINES
+    return [*lines[:MOST_LINES], f"… and {rest:,} more"] if rest > 0 else lines
 
 
 class stdout_to_stderr:

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.command_line import answer
+from experiments.command_line import answer, run_program
 from experiments.config import ConfigError, RunConfig, compose
 from lightning_modules.papers import PAPERS, load
 
@@ -153,4 +153,4 @@ def _number(value: float | None, unit: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from datamodules.config import DataConfig, OnBadAnnotation, RenderedConfig
-from experiments.command_line import FAILED, INTERRUPTED, positive, say
+from experiments.command_line import FAILED, INTERRUPTED, is_output_closed, positive, run_program, say
+
+if TYPE_CHECKING:
+    from datamodules.split_report import SplitReport
 
 DESCRIPTION = "Check, look at, make and download data in COCO's layout."
 
@@ -24,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code, result = given.command(given)
     except (ValueError, OSError, RuntimeError) as error:
+        if is_output_closed(error):
+            raise
         told = (str(error).splitlines() or [type(error).__name__])[0]
         say(f"error: {told}")
         code, result = FAILED, {"exit_code": FAILED, "error": told}
@@ -38,13 +41,17 @@ def main(arguments: list[str] | None = None) -> int:
 def check(given: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     from datamodules.skeleton import load_skeleton
     from datamodules.split_report import report_split
+    from experiments.progress import Line
 
-    splits = given.splits or _splits_of(given.root)
     limit = given.max_image_pixels or DataConfig().max_image_pixels
-    reports = [
-        report_split(given.root, split, load_skeleton(given.skeleton), max_pixels=limit, decode=given.decode)
-        for split in splits
-    ]
+    options: dict[str, Any] = {"skeleton": load_skeleton(given.skeleton), "max_pixels": limit, "decode": given.decode}
+    reports = []
+    for split in given.splits or _splits_of(given.root):
+        if given.json:
+            reports.append(report_split(given.root, split, **options))
+        else:
+            with Line(None, what=f"{split}: checking") as line:
+                reports.append(report_split(given.root, split, **options, progress=line.show_of))
     if not given.json:
         for report in reports:
             _print_report(report)
@@ -107,9 +114,10 @@ def make(given: argparse.Namespace) -> tuple[int, dict[str, Any]]:
 
 def download(given: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     from datamodules import coco_archives
+    from experiments.progress import Transfer
 
     archives = [coco_archives.ANNOTATIONS, *(coco_archives.IMAGES[split] for split in given.splits)]
-    bar = _Bar()
+    bar = Transfer()
     for archive in archives:
         coco_archives.obtain(
             archive, given.root, given.base_url or coco_archives.BASE_URL, keep=given.keep, progress=bar
@@ -118,35 +126,6 @@ def download(given: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     if not given.json:
         print(f"{given.root}: complete; verify with: python -m experiments.data check --root {given.root}")
     return 0, {"root": str(given.root), "splits": [f"{split}2017" for split in given.splits]}
-
-
-class _Bar:
-    """One line on stderr: what, how much, how fast. Ten times a second at a terminal, else every ten seconds."""
-
-    def __init__(self) -> None:
-        self.terminal = sys.stderr.isatty()
-        self.what = ""
-        self.began = self.shown = 0.0
-        self.first = 0
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if what != self.what:
-            self.finish()
-            self.what, self.began, self.first, self.shown = what, now, done, 0.0
-        if done < total and now - self.shown < (0.1 if self.terminal else 10.0):
-            return
-        self.shown = now
-        speed = (done - self.first) / max(now - self.began, 1e-9)
-        text = f"{what}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB, {speed / 1e6:,.0f} MB/s"
-        print(
-            f"\r{text}\033[K" if self.terminal else text, end="" if self.terminal else "\n", file=sys.stderr, flush=True
-        )
-
-    def finish(self) -> None:
-        if self.what and self.terminal:
-            print(file=sys.stderr)
-        self.what = ""
 
 
 def _splits_of(root: Path) -> list[str]:
@@ -160,7 +139,9 @@ def _splits_of(root: Path) -> list[str]:
     return [file.stem.removeprefix(prefix) for file in files]
 
 
-def _print_report(report: Any) -> None:
+def _print_report(report: SplitReport) -> None:
+    from datamodules.annotation_rules import list_complaints
+
     print(f"{report.split}: {report.errors} errors, {report.repaired} repaired")
     figures = report.figures
     if figures:
@@ -172,8 +153,8 @@ def _print_report(report: Any) -> None:
         print(f"          with keypoints: {sizes}; at most {figures['most_people_in_an_image']} in an image")
         for joint, counts in figures["keypoints"].items():
             print(f"  {counts['labelled']:>7} {joint} ({counts['visible']} visible)")
-    for complaint in report.complaints:
-        print(f"  {complaint.severity}: {complaint}")
+    for line in list_complaints(report.complaints):
+        print(f"  {line}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -242,4 +223,4 @@ def _data_config(overrides: list[str]) -> DataConfig:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datamodules.config import EvaluationBackend
-from experiments.command_line import FAILED, answer, make_folder, say, stdout_to_stderr
+from experiments.command_line import FAILED, answer, make_folder, run_program, say, stdout_to_stderr
 from experiments.config import ConfigError
 from experiments.evaluation.annotations import annotations_of
 from experiments.evaluation.protocol import PROTOCOLS, find_protocol
@@ -89,7 +88,11 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         for file, evaluator in zip(files, evaluators, strict=True)
     ]
     names = _names(files)
-    diagnoses = dict(zip(names, map(diagnose, evaluators, results), strict=True))
+    diagnoses = {}
+    for name, evaluator, people in zip(names, evaluators, results, strict=True):
+        if not options.json:
+            say(f"{name}: matching {len(people):,} people in {len(evaluator.ground_truth.image_ids):,} images")
+        diagnoses[name] = diagnose(evaluator, people)
     report: dict[str, Any] = {
         "images": len(evaluators[0].ground_truth.image_ids),
         "annotations": str(evaluators[0].annotation_file),
@@ -208,4 +211,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from datamodules.config import DataConfig, View
 from experiments.checks import hardware, services, software
 from experiments.checks.finding import Finding, State
+from experiments.command_line import run_program
 
 
 class Section(NamedTuple):
@@ -127,4 +128,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

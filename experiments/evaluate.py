@@ -17,12 +17,11 @@ exit codes: 0 done; 1 failed; 2 refused (a mistake in the command, the checkpoin
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from datamodules.config import EvaluationBackend
-from experiments.command_line import FAILED, answer, natural, positive, say, share, stdout_to_stderr
+from experiments.command_line import FAILED, answer, natural, positive, run_program, say, share, stdout_to_stderr
 from experiments.config import ConfigError
 from experiments.evaluation.annotations import annotations_of
 from experiments.evaluation.protocol import PROTOCOLS, find_protocol
@@ -141,4 +140,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

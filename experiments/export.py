@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.command_line import answer, make_folder
+from experiments.command_line import answer, make_folder, run_program
 
 UNEQUAL = 1
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
@@ -94,4 +94,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

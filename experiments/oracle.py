@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sized
+from contextlib import nullcontext
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from experiments.command_line import answer
+from experiments.command_line import answer, run_program
 from experiments.config import ConfigError, RunConfig, compose
 from lightning_modules.papers import PAPERS, load
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from datamodules.coco import CocoDataModule
     from datamodules.contracts import PoseBatch, Predictions
     from datamodules.skeleton import Skeleton
 
@@ -49,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         from experiments.quiet import quieten
 
         quieten()
-        report.update(oracle(config))
+        report.update(oracle(config, shows_progress=not options.json))
         if not options.json:
             _print_table(report)
         return 0
@@ -57,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     return answer(work, as_json=options.json)
 
 
-def oracle(config: RunConfig) -> dict[str, Any]:
+def oracle(config: RunConfig, *, shows_progress: bool = False) -> dict[str, Any]:
     """``{"paper", "data", "images", "rows": [{"row", "AP", "AP50", "AP75", "mean_error_px", "found"}]}``.
 
     Rows have ``segm/AP`` and ``segm/AP50`` too where masks are predicted, and ``joint_error_px`` where the paper's
@@ -68,9 +71,6 @@ def oracle(config: RunConfig) -> dict[str, Any]:
     Raises:
         ValueError: the paper has no oracle, or its data cannot be used.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from datamodules.coco import CocoDataModule
     from datamodules.evaluator import CocoKeypointEvaluator
     from datamodules.skeleton import load_skeleton
@@ -94,9 +94,7 @@ def oracle(config: RunConfig) -> dict[str, Any]:
     joint_errors = getattr(import_module(f"lightning_modules.{config.paper}.oracle"), "joint_errors", None)
     measures = {} if joint_errors is None else joint_errors(config.model, skeleton)
     distances: dict[str, list[float]] = {name: [] for name in measures}
-    loader = data.val_dataloader()
-    for batch in track(loader, "decoding", len(loader), console=Console(stderr=True), transient=True):
-        batch = data.on_after_batch_transfer(batch, 0)
+    for batch in _batches(data, shows_progress):
         for name, decode in decoders.items():
             predictions = decode(batch)
             evaluators[name].update(predictions)
@@ -112,6 +110,23 @@ def oracle(config: RunConfig) -> dict[str, Any]:
             row["joint_error_px"] = sum(distances[name]) / len(distances[name]) if distances[name] else None
         reported.append(row)
     return {"paper": config.paper, "data": str(file), "images": len(image_ids), "rows": reported}
+
+
+def _batches(data: CocoDataModule, shows_progress: bool) -> Iterator[PoseBatch]:
+    from experiments.progress import Line
+
+    loader, done = data.val_dataloader(), 0
+    with (
+        Line(len(cast("Sized", loader.dataset)), what="decoding", unit="samples")
+        if shows_progress
+        else nullcontext() as line
+    ):
+        for batch in loader:
+            ready = data.on_after_batch_transfer(batch, 0)
+            yield ready
+            done += len(ready.images)
+            if line is not None:
+                line.show(done)
 
 
 class Errors:
@@ -185,4 +200,4 @@ def _print_table(report: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

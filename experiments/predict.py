@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.command_line import INTERRUPTED, answer, positive
+from experiments.command_line import INTERRUPTED, answer, positive, run_program, shorten
 
 if TYPE_CHECKING:
     import torch
@@ -174,7 +174,7 @@ def _summarise(report: dict[str, Any], min_score: float | None) -> None:
     if report["faults"]:
         count = "1 input" if len(report["faults"]) == 1 else f"{len(report['faults'])} inputs"
         print(f"{count} could not be used:", file=sys.stderr)
-        for line in report["faults"]:
+        for line in shorten(report["faults"]):
             print(f"  {line}", file=sys.stderr)
 
 
@@ -218,4 +218,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.command_line import answer
+from experiments.command_line import answer, run_program
 from experiments.config import ConfigError, compose, flatten, list_presets, to_plain
 from experiments.merging import did_you_mean, read_yaml
 from experiments.reports.collect import MixedProtocols, ReportTable, collect
@@ -216,4 +216,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -25,7 +25,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from experiments.command_line import FAILED, INTERRUPTED, REFUSED, say
+from experiments.command_line import FAILED, INTERRUPTED, REFUSED, UNREAD, run_program, say
 from experiments.config import ConfigError, RunConfig, compose, list_papers, list_presets, to_plain
 from experiments.no_ops import find_no_ops
 from experiments.training.run_directory import (
@@ -46,7 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
     report: dict[str, Any] = {}
     code = _guarded(options, report)
     if answer is not None and is_first_process():
-        os.write(answer, (json.dumps({"exit_code": code, **report}) + "\n").encode())
+        try:
+            os.write(answer, (json.dumps({"exit_code": code, **report}) + "\n").encode())
+        except BrokenPipeError:
+            return code or UNREAD
     return code
 
 
@@ -92,6 +95,10 @@ def _run(config: RunConfig, options: argparse.Namespace, report: dict[str, Any])
         if is_first:
             with contextlib.suppress(OSError):  # a full disk was told already
                 directory.note(state)
+    if "result" in report and not options.json:
+        from experiments.training.summary import print_summary
+
+        print_summary(report)
     if code == 128 + signal.SIGUSR1 and is_slurm_job() and (line := end_interrupted_task(is_first=is_first)):
         say(line)
     return code
@@ -111,8 +118,8 @@ def _train(
     quieten()
     # Also what only the end needs: the files on disk may be another version's by then.
     from callbacks.interruption import Interrupted
+    from experiments.training import summary  # noqa: F401, printed at the end by ``_run``
     from experiments.training.session import Session
-    from experiments.training.summary import print_summary
 
     session: Session | None = None
     try:
@@ -140,8 +147,6 @@ def _train(
         report.update(json.loads(outcome.result_file.read_text()))
         report["result"] = str(outcome.result_file)
         report["pictures"] = str(outcome.picture) if outcome.picture else None
-        if not options.json:
-            print_summary(report)
     return "finished", 0
 
 
@@ -266,4 +271,4 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from typing import Any, List, Optional, Union
 
 from datamodules.config import DataConfig, EvaluationBackend
@@ -162,6 +163,7 @@ TEST_KEYS = ("model.decode", "model.flip_test", "model.scales")
 """What no training reads: how a trained network is tested. Runs that differ in nothing else share their training."""
 
 
+@cache
 def is_among(key: str, keys: tuple[str, ...]) -> bool:
     """Whether a dotted key is one of ``keys`` or lies in a section that is."""
     return any(key == one or key.startswith(f"{one}.") for one in keys)

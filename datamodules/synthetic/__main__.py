@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -95,4 +96,6 @@ def _with_labels(image: np.ndarray, people: list[Person]) -> np.ndarray:
 
 
 if __name__ == "__main__":
+    if sys.platform != "win32":
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # ends without a message where the reader of its output has gone
     main()

@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ import cv2
 import numpy as np
 
 from experiments.benchmarks.annotations import write_file
+from experiments.command_line import run_program
 
 
 class Counts(NamedTuple):
@@ -120,4 +120,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

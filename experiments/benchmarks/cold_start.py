@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.command_line import run_program
+
 _RANK = """
 import sys
 from datamodules.coco import CocoDataModule
@@ -114,4 +116,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
 from datamodules.contracts import PoseBatch
 from datamodules.image_dataset import Sample
+from experiments.command_line import MOST_LINES, say
 from experiments.prediction.boxes import Boxes, BoxSource, whole_image
 from experiments.prediction.cores import plan_streams, shared_cores
 from experiments.prediction.inputs import Kind, Picture, Source, count_pictures, read_pictures
 from experiments.prediction.outputs import Writer
 from experiments.prediction.overlap import ByItem, grouped, see_through
 from experiments.prediction.people import Estimator, People
-
-LOG_SECONDS = 30.0
+from experiments.progress import Line
 
 
 class Outcome(NamedTuple):
@@ -70,7 +66,8 @@ def run(
 
     def report(line: str) -> None:
         faults.append(line)
-        print(line, file=sys.stderr, flush=True)
+        if len(faults) <= MOST_LINES:
+            say(line)
 
     is_live = any(source.kind is Kind.camera for source in sources)
     batch_size = 1 if is_live else batch_size
@@ -117,34 +114,3 @@ def make_batches(
     """All that a host does before the network, as many samples at a time as ``sizes`` say, which do not end."""
     for begun, samples in grouped(prepare(pictures, estimator, boxes), sizes):
         yield Batch(begun, estimator.prepare(samples) if samples else None)
-
-
-class Line:
-    """Progress on the standard error stream: a bar in a terminal, a line every 30 seconds elsewhere."""
-
-    def __init__(self, total: int | None, console: Console | None = None) -> None:
-        self.total = total
-        self.console = console or Console(file=sys.stderr, soft_wrap=True, highlight=False)
-        self.bar: Progress | None = None
-        self.task: TaskID | None = None
-        self.shown_at = 0.0
-
-    def __enter__(self) -> Line:
-        if self.console.is_terminal:
-            columns = (BarColumn(bar_width=24), TextColumn("{task.description}"), TimeRemainingColumn())
-            self.bar = Progress(*columns, console=self.console, transient=True)
-            self.task = self.bar.add_task("", total=self.total)
-            self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def show(self, images: int, seconds: float) -> None:
-        text = f"{images}/{self.total or '?'} images  {images / max(seconds, 1e-9):.1f} images/s"
-        if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, completed=images, description=text)
-        elif seconds - self.shown_at >= LOG_SECONDS:
-            self.shown_at = seconds
-            self.console.print(text)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import config
 from experiments.merging import ConfigError, read_yaml
 from experiments.reports.store import Result, Runs, Unfinished
-from experiments.tables.overrides import all_switches, row_overrides
+from experiments.tables.overrides import all_switches, recipe_of, row_overrides
 from experiments.tables.table import Row, Table
 
 PLACES = ("seed", "data.root", "data.detections.file")
@@ -131,20 +129,16 @@ def row_settings(table: Table, row: Row, preset: str | None) -> dict[str, Any]:
         ConfigError: as ``compose``.
     """
     overrides = row_overrides(table, row, preset)
-    settings = dict(_recipe(table.paper, preset, config.CONFIGS))
+    settings = dict(recipe_of(table.paper, preset))
     for override in overrides:
         key, _, text = override.partition("=")
         value = read_yaml(text, f"{table.label}: row {row.name}: {key}")
+        if key in settings and type(value) is type(settings[key]) and value == settings[key]:
+            continue
         if key not in settings or _kind(value) is None or _kind(value) != _kind(settings[key]):
             return config.scientific(config.to_plain(config.compose(table.paper, preset, overrides)))
         settings[key] = value
     return config.scientific(settings)
-
-
-@cache
-def _recipe(paper: str, preset: str | None, folder: Path) -> dict[str, Any]:
-    """The paper's recipe by dotted key."""
-    return config.flatten(config.to_plain(config.compose(paper, preset)))
 
 
 def _kind(value: Any) -> Any:

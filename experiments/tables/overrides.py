@@ -30,7 +30,7 @@ def all_switches(table: Table, row: Row) -> dict[str, Any]:
     varied = list(dict.fromkeys(key for other in table.ours for key in other.switches or {}))
     if all(key in switches for key in varied):
         return {key: switches[key] for key in varied}
-    recipe = _recipe(table.paper, config.CONFIGS)
+    recipe = recipe_of(table.paper)
     return {key: switches.get(key, row.settings.get(key, recipe.get(key))) for key in varied}
 
 
@@ -39,7 +39,15 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def recipe_of(paper: str, preset: str | None = None) -> dict[str, Any]:
+    """The paper's recipe, or a preset of it, by dotted key; composed once. Do not change what is returned.
+
+    Raises:
+        ConfigError: as ``compose``.
+    """
+    return _recipe(paper, preset, config.CONFIGS)
+
+
 @cache
-def _recipe(paper: str, folder: Path) -> dict[str, Any]:
-    """The paper's recipe by dotted key."""
-    return config.flatten(config.to_plain(config.compose(paper)))
+def _recipe(paper: str, preset: str | None, folder: Path) -> dict[str, Any]:
+    return config.flatten(config.to_plain(config.compose(paper, preset)))

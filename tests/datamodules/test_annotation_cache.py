@@ -205,3 +205,14 @@ def test_selecting_everything_copies_nothing(file):
     assert some.segments.points is found.segments.points
     assert some.segments.runs is found.segments.runs
     assert not np.shares_memory(some.keypoints, found.keypoints)
+
+
+def test_reading_a_large_file_is_announced_once(file, capsys, monkeypatch):
+    read(file)
+    assert capsys.readouterr().err == ""  # a small one
+    file.write_text(file.read_text() + " ")
+    monkeypatch.setattr(annotations_module, "_TAKES_SECONDS", 1)
+    read(file)
+    assert capsys.readouterr().err == f"reading {file} (0 MB); kept for the next start\n"
+    read(file)
+    assert capsys.readouterr().err == ""

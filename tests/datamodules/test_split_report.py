@@ -1,3 +1,4 @@
+from datamodules.annotation_rules import Complaint, list_complaints
 from datamodules.skeleton import COCO
 from datamodules.split_report import report_split
 
@@ -80,3 +81,21 @@ def test_a_split_without_images(write_coco):
     report = report_split(write_coco([], images={}), "val2017", COCO, max_pixels=LIMIT)
     assert report.errors == 0
     assert report.figures["images"] == report.figures["most_people_in_an_image"] == 0
+
+
+def test_complaints_of_a_kind_differ_in_names_and_numbers_alone():
+    def missing(number, severity="error"):
+        return Complaint(
+            severity, "a.json", "image", number, f"its photograph /d/{number}.jpg is missing", "put it there"
+        )
+
+    other = Complaint("error", "a.json", "image", 7, "its file name 'x.jpg' is no name", "correct it")
+    lines = list_complaints([missing(1), other, missing(2), missing(3), missing(4, "repaired")], most=2)
+    assert lines == [
+        f"error: {missing(1)}",
+        f"error: {missing(2)}",
+        "error: … and 1 more of this kind",
+        f"error: {other}",
+        f"repaired: {missing(4)}",
+    ]
+    assert list_complaints([missing(n) for n in range(1, 1501)], most=10)[-1] == "error: … and 1,490 more of this kind"

@@ -10,7 +10,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from experiments.command_line import FAILED, INTERRUPTED, REFUSED, answer, positive, stdout_to_stderr
+from experiments.command_line import FAILED, INTERRUPTED, REFUSED, answer, positive, run_program, stdout_to_stderr
 
 
 def raising(error: BaseException) -> Any:
@@ -86,3 +86,23 @@ def test_positive_takes_whole_numbers_from_one() -> None:
     for text in ("0", "-1", "1.5", "x", ""):
         with pytest.raises(argparse.ArgumentTypeError, match="no whole number from 1"):
             positive(text)
+
+
+def test_a_broken_pipe_of_something_else_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(raising(BrokenPipeError("a worker is gone")), as_json=False, on_os_error=FAILED) == FAILED
+    assert capsys.readouterr().err == "error: a worker is gone\n"
+
+    def main() -> int:
+        raise BrokenPipeError("a worker is gone")
+
+    with pytest.raises(BrokenPipeError, match="a worker is gone"):
+        run_program(main)
+
+
+def test_a_program_ends_with_the_code_of_its_main() -> None:
+    def main() -> int:
+        return REFUSED
+
+    with pytest.raises(SystemExit) as end:
+        run_program(main)
+    assert end.value.code == REFUSED

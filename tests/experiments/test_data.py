@@ -53,6 +53,35 @@ def test_check_refuses_larger_photographs_than_told(root, capsys):
     assert "60x40 is more than data.max_image_pixels=1000" in capsys.readouterr().out
 
 
+def test_many_complaints_of_a_kind_are_counted(write_coco, person, capsys):
+    people = [person(n, image_id=n) for n in range(1, 31)]
+    people[0]["keypoints"] = [1.0, 2.0]
+    root = write_coco(people, dict.fromkeys(range(1, 31), (40, 60)))
+    for n in range(1, 26):
+        (root / f"val2017/{n}.png").unlink()
+    assert main(["check", "--root", str(root), "--splits", "val2017"]) == 1
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "val2017: 26 errors, 0 repaired"
+    assert sum("is missing" in line for line in lines) == 10
+    assert sum("annotation 1: " in line for line in lines) == 1
+    assert lines[-1] == "error: … and 15 more of this kind"
+    main(["check", "--root", str(root), "--splits", "val2017", "--json"])
+    assert len(json.loads(capsys.readouterr().out)["splits"]["val2017"]["complaints"]) == 26  # for programs, all
+
+
+def test_check_shows_progress_on_stderr_but_not_with_json(root, capsys, monkeypatch):
+    monkeypatch.setattr("experiments.progress.LOG_SECONDS", 0.0)
+    assert main(["check", "--root", str(root), "--splits", "val2017", "--decode"]) == 0
+    captured = capsys.readouterr()
+    assert [line.partition(" images")[0] for line in captured.err.splitlines()] == [
+        "val2017: checking  1/2",
+        "val2017: checking  2/2",
+    ]
+    assert "checking" not in captured.out
+    main(["check", "--root", str(root), "--splits", "val2017", "--decode", "--json"])
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("command", ["check", "browse"])
 def test_a_folder_without_annotations_is_one_line(tmp_path, capsys, command):
     extra = ["--out", str(tmp_path / "a.jpg")] if command == "browse" else []

@@ -119,3 +119,22 @@ def test_mistakes_are_one_line(files, tmp_path, capfd):
         assert code == 2
         assert message in line
         assert line == f"error: {report['error']}"
+
+
+def test_each_file_is_named_while_it_is_matched(files, tmp_path, capfd):
+    annotations, exact, wrists = files
+    arguments = [
+        "--predictions",
+        exact,
+        wrists,
+        "--annotations",
+        annotations,
+        "--out",
+        tmp_path / "out",
+        "--worst",
+        "0",
+    ]
+    people = len(json.loads(exact.read_text()))
+    assert main([*map(str, arguments)]) == 0
+    lines = [line for line in capfd.readouterr().err.splitlines() if "matching" in line]
+    assert lines == [f"{name}: matching {people} people in 7 images" for name in ("exact", "wrists")]

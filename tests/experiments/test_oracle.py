@@ -27,6 +27,27 @@ def test_disk_offsets_lift_the_ceiling(tiny_coco: Path, capsys: pytest.CaptureFi
     assert rows["1/8, disk offsets, no suppression"]["found"] == 1.0
 
 
+def test_progress_is_on_stderr_but_not_with_json(
+    tiny_coco: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.progress.LOG_SECONDS", 0.0)
+    given = [
+        "--paper",
+        "inspose",
+        f"data.root={tiny_coco}",
+        "data.num_workers=0",
+        "data.size=64",
+        "data.val_batch_size=4",
+    ]
+    assert main(given) == 0
+    captured = capsys.readouterr()
+    lines = [line.partition(" samples")[0] for line in captured.err.splitlines()]
+    assert lines == ["decoding  4/7", "decoding  7/7"]
+    assert "decoding" not in captured.out
+    assert main([*given, "--json"]) == 0
+    assert "decoding" not in capsys.readouterr().err
+
+
 def batch_of(keypoints: torch.Tensor, visibility: torch.Tensor) -> PoseBatch:
     """One image at twice its photograph's size."""
     persons = Persons(

@@ -54,6 +54,20 @@ def test_one_person_a_picture_with_heat_and_a_corrupt_file_left_out(
     assert (shown / "predictions.json").read_text() == (plain / "predictions.json").read_text()
 
 
+def test_of_many_files_that_cannot_be_used_ten_are_named(
+    write_checkpoint: Callable[..., Path], pictures: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(25):
+        (pictures / f"broken{number}.jpg").write_bytes(b"no photograph")
+    arguments = ["--checkpoint", str(write_checkpoint("ssn")), str(pictures), "--whole-image", "--out", str(tmp_path)]
+    assert main(arguments) == 1
+    err = capfd.readouterr().err
+    assert err.count("broken") == 10 + 10  # as they come, and together at the end
+    assert err.endswith("… and 15 more\n")
+    assert main([*arguments, "--json"]) == 1
+    assert len(json.loads(capfd.readouterr().out)["faults"]) == 25
+
+
 def test_frames_may_be_limited_and_boxes_that_name_nothing_are_told(
     write_checkpoint: Callable[..., Path], pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

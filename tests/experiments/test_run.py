@@ -424,3 +424,13 @@ def test_the_command_line_answers_at_once(tmp_path: Path) -> None:
         f"error: inspose has no preset 'smokey'; did you mean smoke? (presets: {presets})",
         f"error: --paper is missing (papers: {papers})",
     ]
+
+
+def test_a_run_whose_summary_nobody_reads_is_finished(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(report: dict[str, Any]) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("experiments.training.summary.print_summary", fail)
+    with pytest.raises(BrokenPipeError):  # which ``run_program`` ends with
+        run("--name", "whole")
+    assert json.loads((run.runs / "whole" / "run.json").read_text())["state"] == "finished"

@@ -1,5 +1,7 @@
 """Help and mistakes come before anything heavy is imported: no command may keep a reader waiting for torch."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +70,36 @@ def test_a_mistake_is_told_before_anything_heavy_is_imported():
 def test_the_probe_sees_what_is_imported():
     _, packages, _ = loaded_by("experiments.data", "check", "--root", "/nowhere")
     assert "numpy" in packages
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *([command, "--help"] for command in [*COMMANDS, "datamodules.synthetic"]),
+        ["experiments.run", "--list"],
+        ["experiments.run", "--paper", "inspose", "--print-config"],
+        ["experiments.run", "--list", "--json"],
+        ["experiments.report", "--list"],  # by rich
+        ["experiments.report", "--list", "--json"],
+        ["experiments.data", "check", "--root", "{tiny}"],
+        ["experiments.data", "check", "--root", "{tiny}", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_has_gone_ends_a_command_without_a_message(arguments, tiny_coco):
+    reading, writing = os.pipe()
+    os.close(reading)
+    filled = [text.replace("{tiny}", str(tiny_coco)) for text in arguments]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # argparse hides its error
+    run = subprocess.run(
+        [sys.executable, "-m", *filled], cwd=ROOT, env=env, stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert run.stderr == ""
+    assert run.returncode in (141, -signal.SIGPIPE)
+
+
+def test_a_command_without_stdout_does_its_work():
+    command = f"exec {sys.executable} -m experiments.run --list >&-"
+    run = subprocess.run(["sh", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert (run.returncode, run.stderr) == (0, "")

@@ -15,6 +15,7 @@ from experiments.prediction import session
 from experiments.prediction.cores import Streams
 from experiments.prediction.inputs import Kind, Picture, Source
 from experiments.prediction.people import People
+from experiments.progress import Line
 
 VIDEO = Source(Kind.video, Path("clip.avi"))
 READ, COMPUTE, WRITE = 0.004, 0.010, 0.006
@@ -93,12 +94,12 @@ def overlaps(span: tuple[float, float], others: list[tuple[float, float]]) -> bo
 
 def test_a_log_gets_a_line_now_and_then_and_a_terminal_a_bar() -> None:
     log = io.StringIO()
-    with session.Line(200, Console(file=log, width=80)) as line:
+    with Line(200, Console(file=log, width=80)) as line:
         for images in range(1, 101):
             line.show(images, float(images))
     assert log.getvalue().splitlines() == [f"{n}/200 images  1.0 images/s" for n in (30, 60, 90)]
     screen = io.StringIO()
-    with session.Line(None, Console(file=screen, width=80, force_terminal=True)) as line:
+    with Line(None, Console(file=screen, width=80, force_terminal=True)) as line:
         line.show(3, 1.5)
         assert line.bar is not None
         assert line.bar.tasks[0].description == "3/? images  2.0 images/s"

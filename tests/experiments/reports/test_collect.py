@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from experiments import config
 from experiments.config import compose, scientific, to_plain
 from experiments.merging import ConfigError
 from experiments.reports.collect import Figure, MixedProtocols, ReportTable, collect, row_settings
@@ -209,6 +210,16 @@ def test_a_value_of_another_kind_is_composed(toy_table: Any) -> None:
     assert row_settings(table, row, None)["optimizer.lr"] == 0.1
     with pytest.raises(ConfigError, match=r"optimizer\.lx"):
         row_settings(table, row._replace(settings={"optimizer.lx": 1.0}), None)
+
+
+def test_a_row_that_sets_what_the_recipe_has_is_not_composed(toy_table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = find_table("toy", "1")
+    row, recipe = table.find("near"), scientific(to_plain(compose("toy")))
+    same = {key: value for key, value in recipe.items() if value is None or value == []}
+    assert None in same.values()
+    expected = row_settings(table, row, None)
+    monkeypatch.setattr(config, "compose", lambda *given: pytest.fail(f"composed {given}"))
+    assert row_settings(table, row._replace(settings={**row.settings, **same}), None) == expected
 
 
 def test_one_walk_finds_the_runs_of_all_papers(store: Any) -> None:
